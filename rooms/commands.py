@@ -1,0 +1,219 @@
+"""What someone may ask: one struct per client event (PROTOCOL.md, rules R, L, K).
+
+Decoding is strict (T4): a missing, unknown or mistyped field is refused by msgspec before any code sees it. Bounds that
+depend on settings are in `bounds`. An optional field may be absent or null.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""A whole number that every client can represent exactly (ECMA-262 `Number.MAX_SAFE_INTEGER`)."""
+
+
+class Strict(Struct, frozen=True, forbid_unknown_fields=True):
+    """An object from a client: nothing that is not declared passes."""
+
+
+class Streams(Strict):
+    """MediaStream ids (W3C Media Capture §4.2) that tell camera and screen apart."""
+
+    camera: str | None = None
+    screen: str | None = None
+
+
+class Media(Strict):
+    """What a device sends in the call at this moment."""
+
+    audio: bool
+    video: bool
+    screen: bool
+    streams: Streams | None = None
+
+
+class Cursor(Strict):
+    """How far a client has seen a room's log (rule L5)."""
+
+    epoch: str
+    id: str | None
+    key: str | None = None
+
+
+class Description(Strict):
+    """RTCSessionDescriptionInit (W3C WebRTC §4.6.2)."""
+
+    type: Literal["offer", "answer", "pranswer"]
+    sdp: str
+
+
+class Candidate(Strict):
+    """RTCIceCandidateInit (W3C WebRTC §4.8.1); the empty `candidate` ends a generation's candidates."""
+
+    candidate: str
+    sdpMid: str | None = None
+    sdpMLineIndex: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    usernameFragment: str | None = None
+
+
+class RoomJoin(Strict):
+    """R1: enter a room, or resume in it."""
+
+    room: str
+    cursor: Cursor | None = None
+    limit: int | None = None
+
+
+class RoomLeave(Strict):
+    """R6: leave a room at once, without the grace of a dropped socket."""
+
+    room: str
+
+
+class LogPage(Strict):
+    """L6: read the log; bounds are exclusive, neither bound = the newest page."""
+
+    room: str
+    limit: int | None = None
+    before: str | None = None
+    after: str | None = None
+
+
+class ChatSend(Strict):
+    """L9: say something."""
+
+    room: str
+    key: str
+    text: str
+    reply_to: str | None = None
+    files: list[msgspec.Raw] | None = None
+
+
+class ChatEdit(Strict):
+    """L9: say it better (own messages)."""
+
+    room: str
+    key: str
+    id: str
+    text: str
+
+
+class ChatDelete(Strict):
+    """L9: take it back (own messages)."""
+
+    room: str
+    key: str
+    id: str
+
+
+class ChatReact(Strict):
+    """L9: put an emoji on a message, or take it off."""
+
+    room: str
+    key: str
+    id: str
+    emoji: str
+    on: bool
+
+
+class ChatTyping(Strict):
+    """L10: never stored."""
+
+    room: str
+    on: bool
+
+
+class ChatRead(Strict):
+    """L10: seen up to and including `id`."""
+
+    room: str
+    id: str
+
+
+class CallJoin(Strict):
+    """K1: start, answer or resume the room's call.
+
+    `call` resumes that very call silently. `leg` says "I still hold the connections of this leg of mine" (K5): the server
+    keeps the leg if it is still the newest of that call, and the partner rebuilds nothing.
+    """
+
+    room: str
+    media: Media
+    call: str | None = None
+    rollback: bool | None = None
+    leg: Count | None = None
+
+
+class CallLeave(Strict):
+    """K1: hang up."""
+
+    room: str
+    call: str
+
+
+class CallDecline(Strict):
+    """K1: do not answer a ringing call."""
+
+    room: str
+    call: str
+
+
+class CallMedia(Strict):
+    """K4: camera, microphone or screen went on or off."""
+
+    room: str
+    call: str
+    media: Media
+
+
+class CallSignal(Strict):
+    """K2: hand a description or candidates (exactly one of the two) to one peer."""
+
+    room: str
+    call: str
+    to: str
+    to_leg: Count
+    seq: Count
+    gen: Count
+    description: Description | None = None
+    candidates: list[Candidate] | None = None
+
+
+class Ice(Strict):
+    """K4: fresh relay credentials."""
+
+    room: str
+
+
+StoreCommand = (
+    RoomJoin | RoomLeave | LogPage | ChatSend | ChatEdit | ChatDelete | ChatReact | ChatRead
+    | CallJoin | CallLeave | CallDecline | CallMedia
+)  # fmt: skip
+"""Commands that need the store: handled and acknowledged in order among themselves (T3)."""
+
+SignalCommand = CallSignal | ChatTyping | Ice
+"""Commands that never wait for the store: in order among themselves, overtaking the others (T3)."""
+
+Command = StoreCommand | SignalCommand
+
+COMMANDS: dict[str, type[Strict]] = {
+    "room.join": RoomJoin,
+    "room.leave": RoomLeave,
+    "log.page": LogPage,
+    "chat.send": ChatSend,
+    "chat.edit": ChatEdit,
+    "chat.delete": ChatDelete,
+    "chat.react": ChatReact,
+    "chat.typing": ChatTyping,
+    "chat.read": ChatRead,
+    "call.join": CallJoin,
+    "call.leave": CallLeave,
+    "call.decline": CallDecline,
+    "call.media": CallMedia,
+    "call.signal": CallSignal,
+    "ice": Ice,
+}
+"""Every client event of the contract by its name on the wire."""

@@ -1,0 +1,288 @@
+"""What the server says unasked, and the parts of its answers (PROTOCOL.md). Server objects may grow new fields (T4)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Raw, Struct
+
+from rooms.commands import Candidate, Description, Media
+
+Role = Literal["mentor", "mentee", "guest"]
+
+
+class Sent(Struct, frozen=True, omit_defaults=True):
+    """An object from the server."""
+
+
+class Placed(Sent):
+    """What the log adds to an event: `log` pushes and history are `Placed` and an event in one object (L1)."""
+
+    room: str
+    id: str
+    prev: str | None
+    at: int
+
+
+class PeerShown(Sent):
+    """A device in a room as the others see it (R1, R5). `media` is null outside the call."""
+
+    peer: str
+    person: str
+    device: str
+    state: Literal["here", "away", "gone"]
+    leg: int
+    media: Media | None
+
+
+class PeerPush(Sent):
+    """R5."""
+
+    room: str
+    peer: str
+    person: str
+    device: str
+    state: Literal["here", "away", "gone"]
+    leg: int
+    media: Media | None
+
+
+class PersonPush(Sent):
+    """R1: `online` = has a socket anywhere."""
+
+    room: str
+    person: str
+    online: bool
+
+
+class TypingPush(Sent):
+    """L10."""
+
+    room: str
+    person: str
+    on: bool
+
+
+class ReadPush(Sent):
+    """L10."""
+
+    room: str
+    person: str
+    id: str
+
+
+class RingPush(Sent):
+    """K1: on all the partner's sockets, in the room or not."""
+
+    room: str
+    call: str
+    by: str
+
+
+class QuietPush(Sent):
+    """K1: the ringing is over."""
+
+    room: str
+    call: str
+    reason: Literal["answered", "declined", "cancelled", "timeout"]
+
+
+class MovedPush(Sent):
+    """R4: this person's part in the call is on another device now."""
+
+    room: str
+    call: str
+
+
+class SignalPush(Sent, kw_only=True, rename={"from_": "from"}):
+    """K2: `from` and `from_leg` are the server's word, never the sender's."""
+
+    room: str
+    call: str
+    from_: str
+    from_leg: int
+    seq: int
+    gen: int
+    description: Description | None = None
+    candidates: list[Candidate] | None = None
+
+
+class ResetPush(Sent):
+    """L1: the room's log began anew."""
+
+    room: str
+    reason: Literal["epoch", "diverged"]
+
+
+class ReplacedPush(Sent):
+    """R3, and the limit on sockets of one person."""
+
+    reason: Literal["device", "too_many"]
+
+
+class RevokedPush(Sent):
+    """C4."""
+
+    reason: Literal["revoked", "logout", "removed"]
+    room: str | None = None
+
+
+class GoawayPush(Sent):
+    """C3."""
+
+    in_ms: int
+    reason: Literal["drain"]
+
+
+PUSHES: dict[str, type[Sent]] = {
+    "log": Placed,
+    "peer": PeerPush,
+    "person": PersonPush,
+    "typing": TypingPush,
+    "read": ReadPush,
+    "call.ring": RingPush,
+    "call.quiet": QuietPush,
+    "call.moved": MovedPush,
+    "call.signal": SignalPush,
+    "reset": ResetPush,
+    "replaced": ReplacedPush,
+    "revoked": RevokedPush,
+    "goaway": GoawayPush,
+}
+"""Every server event of the contract by its name on the wire."""
+
+
+class You(Sent):
+    """Oneself in the answer to `room.join`. `media` is null unless this peer is in the call (an addition to R1)."""
+
+    peer: str
+    person: str
+    role: Role
+    polite: bool
+    leg: int
+    media: Media | None
+
+
+class RoomShown(Sent):
+    slug: str
+    title: str
+
+
+class PersonShown(Sent):
+    person: str
+    name: str
+    role: Role
+    tz: str
+    online: bool
+    read: str | None
+
+
+class CallShown(Sent):
+    id: str
+    since: int
+
+
+class LogShown(Sent):
+    """L5: one page of the log and where it stands."""
+
+    epoch: str
+    head: str | None
+    events: list[Raw]
+    more: bool
+    reset: Literal["trimmed", "diverged", "epoch"] | None
+
+
+class IceServer(Sent):
+    """RTCIceServer (W3C WebRTC §4.2.4)."""
+
+    urls: list[str]
+    username: str | None = None
+    credential: str | None = None
+
+
+class IceShown(Sent):
+    """K4: `expires_at` is null when no relay, so nothing expires."""
+
+    servers: list[IceServer]
+    policy: Literal["all", "relay"]
+    expires_at: int | None
+
+
+class Joined(Sent):
+    """The answer to `room.join`: all that is needed to draw the room and to send an offer (R1)."""
+
+    ok: bool
+    you: You
+    room: RoomShown
+    people: list[PersonShown]
+    peers: list[PeerShown]
+    call: CallShown | None
+    session: None
+    log: LogShown
+    ice: IceShown
+
+
+class Paged(Sent):
+    """The answer to `log.page` (L6)."""
+
+    ok: bool
+    events: list[Raw]
+    more: bool
+
+
+class Appended(Sent):
+    """The answer to every `chat.` request with a key (L3, L9)."""
+
+    ok: bool
+    id: str
+    at: int
+    dup: bool
+
+
+class CallPeer(Sent):
+    peer: str
+    person: str
+    leg: int
+    media: Media | None
+
+
+class CallJoined(Sent):
+    """The answer to `call.join` (K1, K1a)."""
+
+    ok: bool
+    call: str
+    leg: int
+    peers: list[CallPeer]
+
+
+class IceAnswer(Sent):
+    """The answer to `ice` (K4)."""
+
+    ok: bool
+    servers: list[IceServer]
+    policy: Literal["all", "relay"]
+    expires_at: int | None
+
+
+class Done(Sent):
+    """The answer where there is nothing to say."""
+
+    ok: bool = True
+
+
+class Refusal(Sent):
+    """T2: the `error` of a refused request."""
+
+    code: str
+    message: str
+    retry_ms: int | None = None
+    field: str | None = None
+    current: Any = None
+
+
+class Refused(Sent):
+    ok: bool
+    error: Refusal
+
+
+ANSWERS: tuple[type[Sent], ...] = (Joined, Paged, Appended, CallJoined, IceAnswer, Done, Refused)
