@@ -1,0 +1,1 @@
+"""The official JavaScript client, driven from Python over lines of JSON."""

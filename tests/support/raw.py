@@ -1,0 +1,182 @@
+"""Engine.IO and Socket.IO by hand, for frames that no decent client would send."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+import aiohttp
+import msgpack
+
+RECEIVE_S = 5
+SEPARATOR = "\x1e"
+
+
+class Packet(IntEnum):
+    """Packet types of Socket.IO protocol 5."""
+
+    CONNECT = 0
+    DISCONNECT = 1
+    EVENT = 2
+    ACK = 3
+    CONNECT_ERROR = 4
+
+
+def packed(kind: Packet, data: Any = None, *, nsp: str = "/", number: int | None = None) -> bytes:
+    """One packet as socket.io-msgpack-parser writes it."""
+    packet: dict[str, Any] = {"type": int(kind), "data": data, "nsp": nsp}
+    if number is not None:
+        packet["id"] = number
+    return bytes(msgpack.packb(packet))
+
+
+class Closed(Exception):
+    """The server closed the transport."""
+
+
+class RawSocket:
+    """A WebSocket transport. It never closes by itself: `closed()` proves that the server does."""
+
+    def __init__(self, http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._http = http
+        self._socket = socket
+
+    @classmethod
+    async def open(cls, url: str, *, headers: Mapping[str, str] | None = None, query: str = "") -> RawSocket:
+        """Upgrade and read Engine.IO's open packet; a refused upgrade raises WSServerHandshakeError."""
+        http = aiohttp.ClientSession()
+        try:
+            socket = await http.ws_connect(
+                f"{url}/socket.io/?EIO=4&transport=websocket{query}",
+                headers=headers,
+                autoclose=False,
+                max_msg_size=0,
+            )
+            opened = await socket.receive_str(timeout=RECEIVE_S)
+            assert opened.startswith("0"), opened
+        except BaseException:
+            await http.close()
+            raise
+        return cls(http, socket)
+
+    async def connect(self, auth: Any, *, nsp: str = "/") -> dict[str, Any]:
+        """Send CONNECT with `auth`; the packet that answers it."""
+        await self.send(Packet.CONNECT, auth, nsp=nsp)
+        return await self.receive(nsp=nsp)
+
+    async def send(
+        self, kind: Packet, data: Any = None, *, nsp: str = "/", number: int | None = None
+    ) -> None:
+        """A well-formed packet."""
+        await self.send_bytes(packed(kind, data, nsp=nsp, number=number))
+
+    async def send_bytes(self, data: bytes) -> None:
+        """One binary frame, whatever it holds."""
+        await self._socket.send_bytes(data)
+
+    async def send_text(self, data: str) -> None:
+        """One text frame, whatever it holds."""
+        await self._socket.send_str(data)
+
+    async def receive(self, *, nsp: str = "/", timeout_s: float = RECEIVE_S) -> dict[str, Any]:
+        """The next Socket.IO packet of a namespace; pings are answered on the way. Closed when closed."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                frame = await self._frame()
+                if isinstance(frame, bytes):
+                    packet: dict[str, Any] = msgpack.unpackb(frame)
+                    if packet.get("nsp") == nsp:
+                        return packet
+
+    async def receive_text(self, *, timeout_s: float = RECEIVE_S) -> str:
+        """The next text frame that is no ping."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                frame = await self._frame()
+                if isinstance(frame, str):
+                    return frame
+
+    async def ask(self, event: str, obj: Any, *, number: int = 1, timeout_s: float = RECEIVE_S) -> Any:
+        """An event with an ack number; the ack's first argument."""
+        await self.send(Packet.EVENT, [event, obj], number=number)
+        while True:
+            packet = await self.receive(timeout_s=timeout_s)
+            if packet["type"] == Packet.ACK and packet.get("id") == number:
+                return packet["data"][0]
+
+    async def closed(self, *, timeout_s: float = RECEIVE_S) -> list[dict[str, Any]]:
+        """Wait until the server closes the transport; the packets that came before that."""
+        packets: list[dict[str, Any]] = []
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    frame = await self._frame()
+                    if isinstance(frame, bytes):
+                        packets.append(msgpack.unpackb(frame))
+        except Closed:
+            return packets
+
+    async def _frame(self) -> bytes | str | None:
+        message = await self._socket.receive()
+        if message.type is aiohttp.WSMsgType.BINARY:
+            return bytes(message.data)
+        if message.type is aiohttp.WSMsgType.TEXT:
+            if message.data == "2":
+                await self._socket.send_str("3")
+                return None
+            if message.data == "1":
+                raise Closed
+            return str(message.data)
+        raise Closed
+
+    async def stop(self) -> None:
+        """Drop the connection without a word of Socket.IO."""
+        await self._socket.close()
+        await self._http.close()
+
+
+class RawPolling:
+    """A long-polling transport of one Engine.IO session."""
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        self._base = f"{url}/socket.io/?EIO=4&transport=polling"
+        self._headers = dict(headers or {})
+        self._http = aiohttp.ClientSession()
+        self.sid = ""
+
+    async def open(self, *, headers: Mapping[str, str] | None = None) -> int:
+        """The first GET; its HTTP status."""
+        async with self._http.get(self._base, headers={**self._headers, **(headers or {})}) as answer:
+            if answer.status == 200:
+                self.sid = json.loads((await answer.text())[1:])["sid"]
+            return answer.status
+
+    async def post(self, *packets: bytes, headers: Mapping[str, str] | None = None) -> int:
+        """Deliver msgpack packets; the HTTP status."""
+        body = SEPARATOR.join("b" + base64.b64encode(packet).decode() for packet in packets)
+        return await self.post_text(body, headers=headers)
+
+    async def post_text(self, body: str, *, headers: Mapping[str, str] | None = None) -> int:
+        """Deliver any payload; the HTTP status."""
+        every = {**self._headers, "Content-Type": "text/plain;charset=UTF-8", **(headers or {})}
+        async with self._http.post(
+            f"{self._base}&sid={self.sid}", data=body.encode(), headers=every
+        ) as answer:
+            return answer.status
+
+    async def poll(self, *, headers: Mapping[str, str] | None = None) -> list[dict[str, Any]] | int:
+        """One GET: the msgpack packets that it brought, or the status when it is not 200."""
+        every = {**self._headers, **(headers or {})}
+        async with self._http.get(f"{self._base}&sid={self.sid}", headers=every) as answer:
+            if answer.status != 200:
+                return answer.status
+            parts = (await answer.text()).split(SEPARATOR)
+            return [msgpack.unpackb(base64.b64decode(part[1:])) for part in parts if part.startswith("b")]
+
+    async def stop(self) -> None:
+        """Forget the session."""
+        await self._http.close()
