@@ -24,6 +24,26 @@ class Placed(Sent):
     at: int
 
 
+class StreamsShown(Sent):
+    camera: str | None = None
+    screen: str | None = None
+
+
+class MediaShown(Sent):
+    """What a device sends in the call. The strict `commands.Media` as it is kept and shown: read tolerantly, because a
+    node of the next version may have written it."""
+
+    audio: bool
+    video: bool
+    screen: bool
+    streams: StreamsShown | None = None
+
+    @classmethod
+    def of(cls, media: Media) -> MediaShown:
+        streams = media.streams and StreamsShown(camera=media.streams.camera, screen=media.streams.screen)
+        return cls(audio=media.audio, video=media.video, screen=media.screen, streams=streams)
+
+
 class PeerShown(Sent):
     """A device in a room as the others see it (R1, R5). `media` is null outside the call."""
 
@@ -32,11 +52,12 @@ class PeerShown(Sent):
     device: str
     state: Literal["here", "away", "gone"]
     leg: int
-    media: Media | None
+    media: MediaShown | None
+    rollback: bool = True
 
 
 class PeerPush(Sent):
-    """R5."""
+    """R5. `rollback: false` (an addition): this peer cannot roll back, so the other side of it is polite (K3)."""
 
     room: str
     peer: str
@@ -44,7 +65,8 @@ class PeerPush(Sent):
     device: str
     state: Literal["here", "away", "gone"]
     leg: int
-    media: Media | None
+    media: MediaShown | None
+    rollback: bool = True
 
 
 class PersonPush(Sent):
@@ -160,7 +182,7 @@ class You(Sent):
     role: Role
     polite: bool
     leg: int
-    media: Media | None
+    media: MediaShown | None
 
 
 class RoomShown(Sent):
@@ -243,7 +265,8 @@ class CallPeer(Sent):
     peer: str
     person: str
     leg: int
-    media: Media | None
+    media: MediaShown | None
+    rollback: bool = True
 
 
 class CallJoined(Sent):

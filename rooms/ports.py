@@ -1,0 +1,162 @@
+"""What the domain needs from the world, with the guarantees that every adapter has to give. One contract suite runs
+against each of them (tests/contract)."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from rooms.log import Entry
+from rooms.membership import RoomRecord
+
+
+class Request(Struct, frozen=True):
+    """The identity of a client's request (L3): the same `key` of the same `person` within 24 h is the same request."""
+
+    person: str
+    key: str
+    verb: str
+
+
+class Rate(Struct, frozen=True):
+    """A token bucket of one person in one room: `per_s` tokens a second, at most `burst` at once."""
+
+    person: str
+    per_s: float
+    burst: int
+
+
+class Draft(Struct, frozen=True):
+    """An event that wants to be appended."""
+
+    key: str
+    body: bytes
+
+
+class Rewrite(Struct, frozen=True):
+    """L8: a change to the message at `ref`, whose newest entry was `seen`. `react` leaves that entry alone, `edit` and
+    `delete` remove it from the log."""
+
+    ref: str
+    seen: str
+    how: Literal["edit", "delete", "react"]
+
+
+class LiveSwap(Struct, frozen=True):
+    """Compare-and-set of the room's live value: `seen` is the version that was decided on (0: none yet)."""
+
+    seen: int
+    blob: bytes
+
+
+class Written(Struct, frozen=True):
+    """`ids` of the appended events in order; `dup`: the request had been done before, `ids` is the first answer.
+    `version` of the live value after it."""
+
+    ids: tuple[str, ...]
+    dup: bool = False
+    version: int = 0
+
+
+class Stale(Exception):  # noqa: N818 - not an error: read again and decide again
+    """What was decided on has changed meanwhile; nothing was written."""
+
+
+class Found(Struct, frozen=True):
+    """The entry that now holds a message, and the outcome of the very request that asks, if it was done before."""
+
+    entry: Entry | None
+    done: Written | None
+
+
+class Snapshot(Struct, frozen=True):
+    """A room's live value with its version, and where its log stands."""
+
+    epoch: str
+    head: str | None
+    version: int
+    blob: bytes
+
+
+class Resume(Struct, frozen=True):
+    """What a joining device needs of the log (L5), read at one moment."""
+
+    epoch: str
+    head: str | None
+    entries: tuple[Entry, ...]
+    more: bool
+    reset: Literal["trimmed", "diverged", "epoch"] | None
+    version: int
+    blob: bytes
+    read: dict[str, str]
+
+
+class Seen(Struct, frozen=True):
+    """A cursor as a client holds it (L5)."""
+
+    epoch: str
+    id: str | None
+    key: str | None
+
+
+class RoomLog(Protocol):
+    """The durable, totally ordered log of each room, and the versioned live value beside it.
+
+    Ordered: ids of a room grow in the order in which its writes were done; `Entry.prev` names the one before.
+    Atomic: a write is done whole or not at all, with its dedupe record, its live value and its publication.
+    Lost: nothing that was answered, within the durability that the store promises (L4).
+    Repeated: never; an unknown outcome (`Unavailable`) is asked again with the same `Request`.
+    Every method raises `Unavailable` when the store is away, within `timeout_s` of the adapter.
+    """
+
+    async def write(
+        self,
+        slug: str,
+        drafts: tuple[Draft, ...],
+        *,
+        request: Request | None = None,
+        rate: Rate | None = None,
+        rewrite: Rewrite | None = None,
+        live: LiveSwap | None = None,
+    ) -> Written:
+        """Appends and publishes. Raises `Conflict` for a key that was used with another verb, `Limited` over the rate,
+        `Stale` when `live` or `rewrite` was decided on something that is no longer so."""
+        ...
+
+    async def resume(self, slug: str, seen: Seen | None, limit: int, max_bytes: int) -> Resume:
+        """At most `limit` events and `max_bytes` of them (always at least one): those after `seen`, else the newest."""
+        ...
+
+    async def page(
+        self, slug: str, *, before: str | None, after: str | None, limit: int, max_bytes: int
+    ) -> tuple[tuple[Entry, ...], bool]:
+        """Ascending entries and whether there are more in the direction asked for."""
+        ...
+
+    async def newest(self, slug: str, ref: str, request: Request) -> Found:
+        """The entry that now holds the message first posted at `ref` (its deletion included). Raises `Conflict` for a key
+        that was used with another verb."""
+        ...
+
+    async def snapshot(self, slug: str) -> Snapshot: ...
+
+    async def mark_read(self, slug: str, person: str, event_id: str, push: bytes) -> bool:
+        """Forward only, and then publishes `push`; False when it did not move. Raises `Invalid` beyond the head."""
+        ...
+
+    async def whisper(self, slug: str, push: bytes) -> None:
+        """Publishes something ephemeral to every node where somebody is in the room. May be lost."""
+        ...
+
+
+class Memberships(Protocol):
+    """Who belongs where; SQL is the truth. Raises `Unavailable` when the database is away."""
+
+    async def room(self, slug: str) -> RoomRecord | None:
+        """None for a room that never was or whose pair was removed."""
+        ...
+
+    async def rooms_of(self, person: str) -> tuple[str, ...]:
+        """The slugs of all rooms of a person."""
+        ...

@@ -1,0 +1,172 @@
+"""The transport below Socket.IO: Engine.IO 4 as python-engineio speaks it, with bounds that it does not have.
+
+Ours: what waits for one socket is bounded in bytes, a long-polling body in packets, a closed socket's transport really
+ends, and no compression (it costs CPU and memory per socket and gains nothing on short msgpack frames).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import engineio
+from aiohttp import web
+from engineio import async_socket, exceptions, packet, payload
+
+FINISH_S = 5.0
+"""A client gets this long to take what is left for it before its transport is cut."""
+
+POLLING_PACKETS = 256
+"""Packets in one long-polling body, either way. More are refused and close the socket; engineio's 16 would answer 200 and
+deliver none of them."""
+
+payload.Payload.max_decode_packets = POLLING_PACKETS
+
+
+class WebSocket:
+    """An aiohttp WebSocket in the shape that engineio expects of its transports."""
+
+    def __init__(self, handler: Any, server: Any) -> None:
+        self._handler = handler
+        self._server = server
+        self.on_written: Any = None
+
+    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
+        self._request: web.Request = environ["aiohttp.request"]
+        self._response = web.WebSocketResponse(
+            max_msg_size=self._server.max_http_buffer_size, compress=False, timeout=FINISH_S, autoping=True
+        )
+        await self._response.prepare(self._request)
+        await self._handler(self)
+        return self._response
+
+    async def send(self, message: bytes | str) -> None:
+        if isinstance(message, bytes):
+            await self._response.send_bytes(message)
+        else:
+            await self._response.send_str(message)
+        self.on_written(len(message))
+
+    async def wait(self) -> bytes | str:
+        message = await self._response.receive()
+        if not isinstance(message.data, bytes | str):
+            raise OSError("closed")
+        return message.data
+
+    async def close(self) -> None:
+        await self._response.close()
+
+    def abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+
+class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
+    """One transport. `push` never waits; beyond the bound ephemeral packets are dropped, and any other ends the socket."""
+
+    def __init__(self, server: EngineServer, sid: str) -> None:
+        super().__init__(server, sid)
+        self.origin: str | None = None
+        self.waiting_bytes = 0
+        self._websocket: WebSocket | None = None
+        self._cut: asyncio.TimerHandle | None = None
+
+    async def send(self, pkt: packet.Packet) -> None:
+        self.push(pkt)
+
+    def push(self, pkt: packet.Packet, *, ephemeral: bool = False) -> None:
+        if self.closed:
+            return
+        size_bytes = _size(pkt)
+        if self.waiting_bytes + size_bytes > self.server.backlog_bytes:
+            if not ephemeral:
+                self.server.on_overflow()
+                self.abort()
+            return
+        self.waiting_bytes += size_bytes
+        self.queue.put_nowait(pkt)
+
+    async def finish(self) -> None:
+        """Close in order: what waits is still written, then the transport ends, at the latest after `FINISH_S`."""
+        await self.close(wait=False, reason=self.server.reason.SERVER_DISCONNECT)
+        self.queue.put_nowait(None)
+        self._cut = self._cut or asyncio.get_running_loop().call_later(FINISH_S, self.abort)
+
+    def abort(self) -> None:
+        """End the transport at once."""
+        if self._websocket is not None:
+            self._websocket.abort()
+        elif not self.closed:
+            self.server.start_background_task(self.finish)
+        self.server.sockets.pop(self.sid, None)
+
+    def _written(self, size_bytes: int) -> None:
+        self.waiting_bytes -= size_bytes
+
+    async def poll(self) -> list[packet.Packet]:
+        packets: list[packet.Packet] = await super().poll()
+        if not self.upgraded:
+            self.waiting_bytes -= sum(_size(pkt) for pkt in packets)
+        return packets
+
+    async def handle_post_request(self, environ: dict[str, Any]) -> None:
+        self.origin = environ.get("HTTP_ORIGIN")
+        try:
+            await super().handle_post_request(environ)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise exceptions.EngineIOError("malformed body") from error
+
+    async def _websocket_handler(self, ws: WebSocket) -> None:
+        self._websocket = ws
+        ws.on_written = self._written
+        try:
+            await super()._websocket_handler(ws)
+        finally:
+            if self._cut:
+                self._cut.cancel()
+
+
+class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
+    """engineio's server with our socket and transport; `origin` of a WebSocket is that of its handshake."""
+
+    def __init__(self, *, backlog_bytes: int, on_overflow: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.backlog_bytes = backlog_bytes
+        self.on_overflow = on_overflow
+        self._async = {**self._async, "websocket": WebSocket}
+
+    async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None) -> Any:
+        """As engineio 4.15 does it, but for the class of the socket."""
+        if jsonp_index is not None:
+            return self._bad_request("JSONP is not served")
+        if self.start_service_task:
+            self.start_service_task = False
+            self.service_task_handle = self.start_background_task(self._service_task)
+        sid = self.generate_id()
+        socket = self.sockets[sid] = EngineSocket(self, sid)
+        socket.origin = environ.get("HTTP_ORIGIN")
+        opened = {
+            "sid": sid,
+            "upgrades": self._upgrades(sid, transport),
+            "pingTimeout": int(self.ping_timeout * 1000),
+            "pingInterval": int(self.ping_interval * 1000),
+            "maxPayload": self.max_http_buffer_size,
+        }
+        socket.push(packet.Packet(packet.OPEN, opened))
+        await self._trigger_event("connect", sid, environ, run_async=False)
+        socket.schedule_ping()
+        if transport == "websocket":
+            response = await socket.handle_get_request(environ)
+            if socket.closed:
+                self.sockets.pop(sid, None)
+            return response
+        socket.connected = True
+        try:
+            return self._ok(await socket.poll())
+        except exceptions.QueueEmpty:
+            return self._bad_request()
+
+
+def _size(pkt: packet.Packet | None) -> int:
+    """Bytes of a packet on a WebSocket; its type character is not counted for binary ones, nor on others worth it."""
+    return len(pkt.data) if pkt is not None and isinstance(pkt.data, bytes) else 0

@@ -1,0 +1,319 @@
+"""The rooms that this node has people in: it hears each room's channel and hands on, in the log's order, to its sockets.
+
+Delivery comes from the channel only, the author's included, so every node tells the same story (L2). Pub/sub is a hint and
+the log is the truth: an event whose `prev` is not the last one handed on means that something was missed, and the gap is
+read from the log before anything else is handed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import structlog
+from msgspec import Struct, field
+
+from rooms import live as live_values
+from rooms.errors import Unavailable
+from rooms.ids import event_order
+from rooms.live import Live
+from rooms.log import Entry, wire
+from rooms.membership import RoomRecord
+from rooms.ports import RoomLog, Snapshot
+from rooms.pushes import ResetPush
+from signaling import packets
+from signaling.connection import Connection
+from signaling.packets import pack
+from signaling.stores.redis_log import channel
+
+log = structlog.get_logger()
+
+LINGER_S = 30.0
+"""A room stays heard this long after its last socket left: reloads and reconnects find it warm."""
+
+WAITING_MAX = 1_000
+"""Messages kept while a gap is read. Beyond it they are dropped: they are in the log, and the gap is read again."""
+
+REPAIR_AGAIN_S = 0.5
+REPAIR_PAGE = 200
+REPAIR_BYTES = 1_048_576
+
+
+class Seat(Struct):
+    """A socket in a room. While it joins, what happens is held back, so that its answer comes first (R1, L5): `held` is
+    None once `floor`, the head that the answer named, is known."""
+
+    connection: Connection
+    peer: str
+    several: bool
+    held: list[tuple[str | None, bytes, bool]] | None = field(default_factory=list)
+    floor: str | None = None
+
+
+class Resident(Struct):
+    """A room as this node knows it. `waiting` is None while messages are handed on as they come."""
+
+    record: RoomRecord
+    epoch: str = ""
+    tail: str | None = None
+    version: int = 0
+    live: Live = Live()
+    seats: dict[str, Seat] = field(default_factory=dict)
+    waiting: deque[bytes] | None = field(default_factory=deque)
+    ready: asyncio.Future[None] | None = None
+    linger: asyncio.TimerHandle | None = None
+
+    @property
+    def slug(self) -> str:
+        return self.record.slug
+
+
+class Hub:
+    """`subscribe` and `unsubscribe` are those of `stores.channels`."""
+
+    def __init__(
+        self,
+        node: str,
+        room_log: RoomLog,
+        subscribe: Callable[[str], Awaitable[None]],
+        unsubscribe: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._node = node
+        self._log = room_log
+        self._subscribe = subscribe
+        self._unsubscribe = unsubscribe
+        self._by_channel: dict[str, Resident] = {}
+        self._seated: dict[str, dict[str, Resident]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def resident(self, slug: str) -> Resident | None:
+        return self._by_channel.get(channel(slug))
+
+    def residents(self) -> list[Resident]:
+        return list(self._by_channel.values())
+
+    async def open(self, record: RoomRecord) -> Resident:
+        """Hears the room and knows where its log stands. Raises `Unavailable`."""
+        resident = self.resident(record.slug)
+        if resident is None:
+            resident = self._by_channel[channel(record.slug)] = Resident(record)
+            resident.ready = asyncio.ensure_future(self._begin(resident))
+        resident.record = record
+        assert resident.ready is not None
+        try:
+            await asyncio.shield(resident.ready)
+        except Unavailable:
+            if self._by_channel.get(channel(record.slug)) is resident and not resident.seats:
+                self._close(resident)
+            raise
+        return resident
+
+    async def _begin(self, resident: Resident) -> None:
+        await self._subscribe(channel(resident.slug))
+        snapshot = await self._log.snapshot(resident.slug)
+        resident.epoch, resident.tail = snapshot.epoch, snapshot.head
+        self.show_live(resident, snapshot.version, live_values.decode(snapshot.blob))
+        self._flow(resident)
+        self._schedule_close(resident)
+
+    # Seats
+
+    def sit(self, resident: Resident, connection: Connection, peer: str, *, several: bool) -> Seat:
+        """From now on what happens is held for this socket, until `release`."""
+        seat = resident.seats[connection.id] = Seat(connection, peer, several)
+        self._seated.setdefault(connection.id, {})[resident.slug] = resident
+        if resident.linger:
+            resident.linger.cancel()
+            resident.linger = None
+        return seat
+
+    def release(self, seat: Seat, head: str | None) -> None:
+        """The answer has been sent, with the log up to `head`: hand on what came after it."""
+        held, seat.held, seat.floor = seat.held or [], None, head
+        for id_, frame, ephemeral in held:
+            self._hand(seat, id_, frame, ephemeral)
+
+    def unsit(self, resident: Resident, connection: Connection) -> Seat | None:
+        seat = resident.seats.pop(connection.id, None)
+        seated = self._seated.get(connection.id, {})
+        seated.pop(resident.slug, None)
+        if not seated:
+            self._seated.pop(connection.id, None)
+        self._schedule_close(resident)
+        return seat
+
+    def rooms_of(self, connection: Connection) -> list[Resident]:
+        """Where this socket has a seat."""
+        return list(self._seated.get(connection.id, {}).values())
+
+    def _schedule_close(self, resident: Resident) -> None:
+        if not resident.seats and resident.linger is None:
+            resident.linger = asyncio.get_running_loop().call_later(LINGER_S, self._close, resident)
+
+    def _close(self, resident: Resident) -> None:
+        if resident.seats or self._by_channel.get(channel(resident.slug)) is not resident:
+            return
+        del self._by_channel[channel(resident.slug)]
+        self._own(self._unsubscribe(channel(resident.slug)))
+
+    # What the channel says
+
+    def hears(self, name: str) -> bool:
+        return name in self._by_channel
+
+    def on_message(self, name: str, message: bytes) -> None:
+        resident = self._by_channel.get(name)
+        if resident is None:
+            return
+        if resident.waiting is not None:
+            if len(resident.waiting) >= WAITING_MAX:
+                resident.waiting.clear()
+                log.warning("room fell behind", waiting=WAITING_MAX)
+            resident.waiting.append(message)
+        else:
+            self._take(resident, message)
+
+    def _take(self, resident: Resident, message: bytes) -> None:
+        kind, body = message[:1], message[1:]
+        if kind == b"L":
+            epoch, id_, prev, key, event = body.split(b" ", 4)
+            entry = Entry(id=id_.decode(), prev=prev.decode() or None, key=key.decode(), body=event)
+            self._take_entry(resident, epoch.decode(), entry, message)
+        elif kind == b"S":
+            version, _, blob = body.partition(b" ")
+            self.show_live(resident, int(version), live_values.decode(blob))
+        elif kind == b"P":
+            origin, spared, name, payload = body.split(b" ", 3)
+            if origin.decode() != self._node:
+                self.whisper(resident, name.decode(), payload, spared.decode())
+
+    def _take_entry(self, resident: Resident, epoch: str, entry: Entry, message: bytes) -> None:
+        if resident.epoch and epoch != resident.epoch:
+            self._begin_anew(resident, epoch)
+        resident.epoch = epoch
+        if resident.tail is not None and event_order(entry.id) <= event_order(resident.tail):
+            return
+        if entry.prev == resident.tail:
+            self._deliver(resident, entry)
+            return
+        resident.waiting = deque([message])
+        self._own(self.repair(resident))
+
+    def _begin_anew(self, resident: Resident, epoch: str) -> None:
+        log.warning("room log began anew", room=resident.slug)
+        resident.epoch, resident.tail = epoch, None
+        self._to_all(resident, "reset", pack(ResetPush(room=resident.slug, reason="epoch")))
+
+    def _deliver(self, resident: Resident, entry: Entry) -> None:
+        resident.tail = entry.id
+        frame = packets.event("log", wire(resident.slug, entry))
+        for seat in resident.seats.values():
+            self._hand(seat, entry.id, frame, ephemeral=False)
+
+    def _hand(self, seat: Seat, id_: str | None, frame: bytes, ephemeral: bool) -> None:
+        if seat.held is not None:
+            if len(seat.held) < WAITING_MAX or not ephemeral:
+                seat.held.append((id_, frame, ephemeral))
+        elif id_ is None or seat.floor is None or event_order(id_) > event_order(seat.floor):
+            seat.connection.send(frame, ephemeral=ephemeral)
+
+    def whisper(self, resident: Resident, name: str, payload: bytes, spared: str = "") -> None:
+        """An ephemeral push to this node's sockets in the room, but those of the person `spared`."""
+        frame = packets.event(name, payload)
+        for seat in resident.seats.values():
+            if seat.connection.identity.person != spared:
+                self._hand(seat, None, frame, ephemeral=name == "typing")
+
+    def _to_all(self, resident: Resident, name: str, payload: bytes) -> None:
+        self.whisper(resident, name, payload)
+
+    def show_live(self, resident: Resident, version: int, live: Live, *, force: bool = False) -> None:
+        """Tells this node's people what is different now (R5, R4). An older value than the one shown changes nothing."""
+        if version <= resident.version and not force:
+            return
+        old, resident.live, resident.version = resident.live, live, version
+        for push in live_values.changes(resident.slug, old, live):
+            frame = packets.event("peer", pack(push))
+            for seat in resident.seats.values():
+                if seat.peer != push.peer:
+                    self._hand(seat, None, frame, ephemeral=False)
+        for peer, push_moved in live_values.moved(resident.slug, old, live):
+            frame = packets.event("call.moved", pack(push_moved))
+            for seat in resident.seats.values():
+                if seat.peer == peer:
+                    self._hand(seat, None, frame, ephemeral=False)
+
+    # Gaps
+
+    async def repair_all(self) -> None:
+        """After the channels were away: compare every room with its log."""
+        for resident in self.residents():
+            if resident.waiting is None:
+                resident.waiting = deque()
+                self._own(self.repair(resident))
+
+    async def repair(self, resident: Resident) -> None:
+        """Reads what was missed, hands it on in order, then goes on with what came meanwhile. Tries until it works or the
+        room is closed."""
+        while self._by_channel.get(channel(resident.slug)) is resident:
+            announced = len(resident.waiting or ())
+            try:
+                self._compare(resident, await self._log.snapshot(resident.slug))
+                while await self._read_on(resident):
+                    pass
+            except Unavailable:
+                await asyncio.sleep(REPAIR_AGAIN_S)
+                continue
+            self._drop_announced(resident, announced)
+            self._flow(resident)
+            return
+
+    async def _read_on(self, resident: Resident) -> bool:
+        after = resident.tail or "0-0"
+        entries, more = await self._log.page(
+            resident.slug, before=None, after=after, limit=REPAIR_PAGE, max_bytes=REPAIR_BYTES
+        )
+        for entry in entries:
+            self._deliver(resident, entry)
+        return more
+
+    def _drop_announced(self, resident: Resident, announced: int) -> None:
+        """Events announced before the log was read are in what was read, or a store that lost them never had them."""
+        waiting = list(resident.waiting or ())
+        kept = [message for message in waiting[:announced] if not message.startswith(b"L")]
+        resident.waiting = deque(kept + waiting[announced:])
+
+    def _compare(self, resident: Resident, snapshot: Snapshot) -> None:
+        if resident.epoch and snapshot.epoch and snapshot.epoch != resident.epoch:
+            self._begin_anew(resident, snapshot.epoch)
+        elif resident.tail and (not snapshot.head or event_order(snapshot.head) < event_order(resident.tail)):
+            log.warning("room log was rolled back", room=resident.slug)
+            resident.tail = snapshot.head
+            self._to_all(resident, "reset", pack(ResetPush(room=resident.slug, reason="diverged")))
+        if snapshot.version != resident.version:
+            self.show_live(resident, snapshot.version, live_values.decode(snapshot.blob), force=True)
+
+    def _flow(self, resident: Resident) -> None:
+        """Hands on what waited; from then on messages are handed on as they come."""
+        waiting = resident.waiting or deque()
+        resident.waiting = None
+        while waiting and resident.waiting is None:
+            self._take(resident, waiting.popleft())
+        if resident.waiting is not None:
+            resident.waiting.extend(waiting)
+
+    # Tasks
+
+    def _own(self, work: Awaitable[None]) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[assignment]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        for resident in self.residents():
+            if resident.linger:
+                resident.linger.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

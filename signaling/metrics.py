@@ -1,0 +1,46 @@
+"""What an operator can see of a node (Prometheus). Labels are of closed sets: nothing that a client writes becomes one."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from rooms.commands import COMMANDS
+
+BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.sockets = Gauge("telementor_sockets", "Sockets of people on this node", registry=self.registry)
+        self.rooms = Gauge("telementor_rooms", "Rooms that this node has people in", registry=self.registry)
+        self.store_up = Gauge("telementor_store_up", "1 while the store answers", registry=self.registry)
+        self.requests = Histogram(
+            "telementor_request_seconds",
+            "Time from a request's turn to its answer",
+            ["verb"],
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
+        self.refusals = Counter(
+            "telementor_refusals_total", "Requests that were refused", ["verb", "code"], registry=self.registry
+        )
+        self.refused_sockets = Counter(
+            "telementor_refused_sockets_total", "Sockets that were refused", ["code"], registry=self.registry
+        )
+        self.overflows = Counter(
+            "telementor_overflows_total", "Sockets closed because too much waited for them", registry=self.registry
+        )
+
+    def handled(self, verb: str, seconds: float) -> None:
+        self.requests.labels(_known(verb)).observe(seconds)
+
+    def refused(self, verb: str, code: str) -> None:
+        self.refusals.labels(_known(verb), code).inc()
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+def _known(verb: str) -> str:
+    return verb if verb in COMMANDS else "unknown"

@@ -1,0 +1,169 @@
+"""The sockets of this node, and which other nodes are alive.
+
+A node beats three times in a lease. Another one whose beat is older than the lease is dead: its people are away since its
+last beat (R2), and offline. While this node cannot beat itself, it judges nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from rooms.errors import Unavailable
+from rooms.pushes import ReplacedPush
+from signaling.connection import Connection
+from signaling.stores.registry import Beat, Registry, node_channel, person_channel
+
+log = structlog.get_logger()
+
+
+class Nodes:
+    """`on_presence(person, online)` is told of every change that this node causes, `on_due(slug)` of every room that time
+    has something to do for, `on_lost()` after other nodes died, `on_access(person)` that somebody's log-ins changed."""
+
+    def __init__(
+        self,
+        node: str,
+        registry: Registry,
+        *,
+        lease_ms: int,
+        sockets_per_person: int,
+        subscribe: Callable[[str], Awaitable[None]],
+        unsubscribe: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self.node = node
+        self.alive: frozenset[str] = frozenset({node})
+        self._registry = registry
+        self._lease_ms = lease_ms
+        self._most = sockets_per_person
+        self._subscribe = subscribe
+        self._unsubscribe = unsubscribe
+        self._seen: dict[str, int] = {}
+        self._judges_from = 0
+        self._connections: dict[str, Connection] = {}
+        self._by_person: dict[str, dict[str, Connection]] = {}
+        self.on_presence: Callable[[str, bool], Awaitable[None]]
+        self.on_due: Callable[[str], Awaitable[None]]
+        self.on_lost: Callable[[], Awaitable[None]]
+        self.on_access: Callable[[str], None]
+
+    # Sockets of this node
+
+    def connection(self, id_: str) -> Connection | None:
+        return self._connections.get(id_)
+
+    def connections(self) -> list[Connection]:
+        return list(self._connections.values())
+
+    def is_connected(self, connection: Connection) -> bool:
+        return self._connections.get(connection.id) is connection
+
+    def of_person(self, person: str) -> list[Connection]:
+        return list(self._by_person.get(person, {}).values())
+
+    async def join(self, connection: Connection) -> None:
+        """Raises `Unavailable`. Older sockets of the same device, and the oldest beyond the bound, are dismissed (R3)."""
+        identity = connection.identity
+        self._connections[connection.id] = connection
+        self._by_person.setdefault(identity.person, {})[connection.id] = connection
+        try:
+            await self._subscribe(person_channel(identity.person))
+            was_online = await self._registry.connect(
+                identity.person, connection.id, self.node, identity.device, self.alive, self._most
+            )
+        except BaseException:
+            self.forget(connection)
+            raise
+        if not was_online:
+            await self.on_presence(identity.person, True)
+
+    def forget(self, connection: Connection) -> None:
+        """From now on nothing is handed to this socket."""
+        self._connections.pop(connection.id, None)
+        mine = self._by_person.get(connection.identity.person, {})
+        mine.pop(connection.id, None)
+        if not mine:
+            self._by_person.pop(connection.identity.person, None)
+
+    async def leave(self, connection: Connection) -> None:
+        """Raises `Unavailable`; may be repeated."""
+        person = connection.identity.person
+        online = await self._registry.disconnect(person, connection.id, self.alive)
+        if person not in self._by_person:
+            await self._unsubscribe(person_channel(person))
+        if not online:
+            await self.on_presence(person, False)
+
+    # What the channels say
+
+    def on_message(self, channel: str, message: bytes) -> None:
+        kind, body = message[:1], message[1:]
+        if kind == b"X":
+            socket, _, frame = body.partition(b" ")
+            if there := self._connections.get(socket.decode()):
+                there.send(frame)
+        elif kind == b"K":
+            socket, _, reason = body.decode().partition(" ")
+            if there := self._connections.get(socket):
+                there.dismiss(ReplacedPush(reason="too_many" if reason == "too_many" else "device"))
+        elif kind == b"N":
+            for connection in self.of_person(_person(channel)):
+                connection.send(body)
+        elif kind == b"A":
+            self.on_access(_person(channel))
+
+    # Other nodes
+
+    def lost_at(self, node: str) -> int | None:
+        """When a node was last alive (ms UTC); None while it is."""
+        return None if node in self.alive else self._seen.get(node, 0)
+
+    async def start(self) -> None:
+        """Announce this node, and give the others a beat's time to know of it before it serves. Raises `Unavailable`."""
+        await self._subscribe(node_channel(self.node))
+        self._judge(await self._registry.beat(self.node))
+        if len(self.alive) > 1:
+            await asyncio.sleep(2 * self._lease_ms / 3000)
+
+    async def run(self) -> None:
+        away = False
+        while True:
+            await asyncio.sleep(self._lease_ms / 3000)
+            try:
+                beat = await self._registry.beat(self.node)
+            except Unavailable:
+                if not away:
+                    log.warning("store is away")
+                away, self._judges_from = True, -1
+                continue
+            if away:
+                log.info("store is back")
+                away = False
+            await self._after(beat)
+
+    async def _after(self, beat: Beat) -> None:
+        before = self.alive
+        self._judge(beat)
+        if before - self.alive:
+            log.warning("nodes lost", nodes=sorted(before - self.alive))
+            await self.on_lost()
+        for slug in beat.due:
+            try:
+                await self.on_due(slug)
+            except Unavailable:
+                return  # they are due again soon
+
+    def _judge(self, beat: Beat) -> None:
+        if self._judges_from < 0:
+            # The others could not beat either: they get a lease to do it.
+            self._judges_from = beat.now + self._lease_ms
+        self._seen = dict(beat.seen)
+        fresh = {node for node, at in beat.seen.items() if at >= beat.now - self._lease_ms}
+        spared = self.alive if beat.now < self._judges_from else frozenset[str]()
+        self.alive = frozenset(fresh | spared | {self.node})
+
+
+def _person(channel: str) -> str:
+    return channel[len("{p:") : -1]

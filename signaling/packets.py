@@ -1,0 +1,70 @@
+"""Socket.IO protocol 5 packets in msgpack (the wire of `socket.io-msgpack-parser`): `{type, nsp, data, id?}`.
+
+An object is encoded once and spliced into the packet, whoever and however many it goes to.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+CONNECT: Final = 0
+DISCONNECT: Final = 1
+EVENT: Final = 2
+ACK: Final = 3
+CONNECT_ERROR: Final = 4
+
+_encoder = msgspec.msgpack.Encoder()
+pack = _encoder.encode
+
+_EVENT = b"\x83" + pack("type") + pack(EVENT) + pack("nsp") + pack("/") + pack("data") + b"\x92"
+_ACK = b"\x84" + pack("type") + pack(ACK) + pack("nsp") + pack("/") + pack("data") + b"\x91"
+_ID = pack("id")
+
+
+class Incoming(Struct, frozen=True):
+    """A packet as it arrives; `data` is left alone until somebody knows what it has to be."""
+
+    type: int
+    nsp: str
+    data: Raw = Raw(b"\xc0")
+    id: int | None = None
+
+
+class Named(Struct, frozen=True, array_like=True):
+    """The data of an event: its name and its one object (rule T2)."""
+
+    name: str
+    payload: Raw = Raw(b"\xc0")
+    surplus: Raw | None = None
+
+
+_incoming = msgspec.msgpack.Decoder(Incoming)
+_named = msgspec.msgpack.Decoder(Named)
+
+
+def read(frame: bytes) -> Incoming:
+    """Raises `msgspec.MsgspecError` (and `RecursionError` for absurd nesting) for what is no packet."""
+    return _incoming.decode(frame)
+
+
+def read_event(data: Raw) -> Named:
+    return _named.decode(data)
+
+
+def event(name: str, payload: bytes) -> bytes:
+    """A whole EVENT packet around an encoded object."""
+    return _EVENT + pack(name) + payload
+
+
+def ack(id_: int, payload: bytes) -> bytes:
+    """A whole ACK packet around an encoded object."""
+    return _ACK + payload + _ID + pack(id_)
+
+
+def control(type_: int, nsp: str, data: Any = None) -> bytes:
+    """CONNECT, DISCONNECT and CONNECT_ERROR packets."""
+    body = {"type": type_, "nsp": nsp}
+    return pack(body if data is None else {**body, "data": data})

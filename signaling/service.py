@@ -1,0 +1,526 @@
+"""The one path from a request to its effect: load → decide → commit → publish. Every verb of the contract is one method
+here and one row of `VERBS`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from rooms import bounds, chat, events, presence
+from rooms import call as calls
+from rooms import commands as c
+from rooms import live as live_values
+from rooms import pushes as p
+from rooms.bounds import Limits
+from rooms.call import CallRules, Here
+from rooms.errors import Conflict, Gone, NotFound, PeerAway, RoomError, TooLarge, Unavailable
+from rooms.events import Event
+from rooms.ids import event_at, peer_id
+from rooms.live import Decision, Live, Notice, Peer
+from rooms.log import wire
+from rooms.membership import RoomRecord, is_polite
+from rooms.ports import (
+    Draft,
+    LiveSwap,
+    Memberships,
+    Rate,
+    Request,
+    Resume,
+    Rewrite,
+    RoomLog,
+    Seen,
+    Stale,
+    Written,
+)
+from signaling.connection import Connection
+from signaling.hub import Hub, Resident, Seat
+from signaling.nodes import Nodes
+from signaling.packets import event, pack
+from signaling.stores.registry import Registry, node_channel, person_channel
+
+log = structlog.get_logger()
+
+DECIDE_TRIES = 5
+"""How often a decision is made again because another node was faster, before it counts as a conflict."""
+
+RECHECK_CALL_MS = 60_000
+"""A room with somebody in it is looked at this often even if nothing is due: its node may have died without a word."""
+
+LEAVE_TRIES = 120
+"""How often a vanished socket's leave is tried while the store is away, a second apart; after that the lease of this
+node, or the next one who joins, finds out."""
+
+
+class Reply(Struct, frozen=True):
+    """What is acknowledged, and what may happen only once that is on its way."""
+
+    payload: bytes
+    then: Callable[[], None] | None = None
+
+
+class Rates(Struct, frozen=True):
+    """Chat per person and room; rooms and sockets are counted, not rated."""
+
+    chat_per_s: float
+    chat_burst: int
+    rooms_per_socket: int
+    page_bytes: int
+
+
+DONE = Reply(pack(p.Done()))
+
+
+class Service:
+    """`now_ms` and `new_id` are the clock and the randomness of this node; `ice` makes a person's ICE configuration."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        room_log: RoomLog,
+        memberships: Memberships,
+        registry: Registry,
+        hub: Hub,
+        nodes: Nodes,
+        limits: Limits,
+        rates: Rates,
+        rules: CallRules,
+        ice: Callable[[str], p.IceShown],
+        now_ms: Callable[[], int],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._node = node
+        self._log = room_log
+        self._memberships = memberships
+        self._registry = registry
+        self._hub = hub
+        self._nodes = nodes
+        self._limits = limits
+        self._rates = rates
+        self._rules = rules
+        self._ice = ice
+        self._now_ms = now_ms
+        self._new_id = new_id
+        self._typing: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # One request
+
+    async def handle(self, connection: Connection, command: c.Command) -> Reply:
+        """Raises a `RoomError`; then nothing has been changed."""
+        bounds.check(command, self._limits)
+        verb: Callable[[Service, Connection, Any], Awaitable[Reply]] = VERBS[type(command)]
+        return await verb(self, connection, command)
+
+    # Room
+
+    async def join(self, connection: Connection, command: c.RoomJoin) -> Reply:
+        person = connection.identity.person
+        record = await self._room(command.room)
+        member = record.member(person)
+        already = self._hub.rooms_of(connection)
+        if len(already) >= self._rates.rooms_per_socket and record.slug not in {r.slug for r in already}:
+            raise TooLarge(f"One socket may join at most {self._rates.rooms_per_socket} rooms.", field="room")
+        several = len(await self._memberships.rooms_of(person)) > 1
+        resident = await self._hub.open(record)
+        me = peer_id(record.slug, person, connection.identity.device)
+        seat = self._hub.sit(resident, connection, me, several=several)
+        try:
+            limit = bounds.page_limit(command.limit, self._limits)
+            seen = Seen(**asdict(command.cursor)) if command.cursor else None
+            resumed = await self._log.resume(record.slug, seen, limit, self._rates.page_bytes)
+            arrived = Peer(me, person, connection.identity.device, self._node, connection.id)
+            await self._commit(record, lambda live: Decision(presence.enter(live, arrived)))
+            online = await self._registry.online([m.person for m in record.members], self._nodes.alive)
+        except BaseException:
+            self._hub.unsit(resident, connection)
+            raise
+        if not self._nodes.is_connected(connection):
+            # It went away while we waited, and its leave found nothing to take back.
+            self.disconnected(connection)
+            raise Gone
+        live = resident.live
+        mine = live.peers.get(me, arrived)
+        others = [peer.shown() for peer in live.peers.values() if peer.peer != me]
+        answer = p.Joined(
+            ok=True,
+            you=p.You(
+                peer=me,
+                person=person,
+                role=member.role,
+                polite=is_polite(member.role, me, [other.peer for other in others]),
+                leg=mine.leg,
+                media=mine.media,
+            ),
+            room=p.RoomShown(slug=record.slug, title=record.title),
+            people=[
+                p.PersonShown(
+                    person=m.person,
+                    name=m.name,
+                    role=m.role,
+                    tz=m.tz,
+                    online=m.person in online,
+                    read=resumed.read.get(m.person),
+                )
+                for m in record.members
+            ],
+            peers=others,
+            call=p.CallShown(id=live.call.id, since=live.call.since) if live.call else None,
+            session=None,
+            log=_log_shown(record.slug, resumed),
+            ice=self._ice(person),
+        )
+        return Reply(pack(answer), lambda: self._hub.release(seat, resumed.head))
+
+    async def leave(self, connection: Connection, command: c.RoomLeave) -> Reply:
+        resident, seat = await self._seat(connection, command.room)
+        here = self._here(resident.record, seat)
+        await self._commit(resident.record, lambda live: calls.leave_room(live, here))
+        self._hub.unsit(resident, connection)
+        return DONE
+
+    # Log
+
+    async def page(self, connection: Connection, command: c.LogPage) -> Reply:
+        resident, _ = await self._seat(connection, command.room)
+        limit = bounds.page_limit(command.limit, self._limits)
+        entries, more = await self._log.page(
+            resident.slug, before=command.before, after=command.after, limit=limit, max_bytes=self._rates.page_bytes
+        )
+        shown = [_raw(wire(resident.slug, entry)) for entry in entries]
+        return Reply(pack(p.Paged(ok=True, events=shown, more=more)))
+
+    async def send(self, connection: Connection, command: c.ChatSend) -> Reply:
+        resident, seat = await self._seat(connection, command.room)
+        request = await self._request(resident, seat, command.key, "chat.send")
+        posted = chat.send(connection.identity.person, command)
+        written = await self._log.write(
+            resident.slug, (_draft(posted),), request=request, rate=self._rate(request.person)
+        )
+        return _appended(written)
+
+    async def edit(self, connection: Connection, command: c.ChatEdit) -> Reply:
+        return await self._rewrite(connection, command, "chat.edit", "edit", chat.edit)
+
+    async def delete(self, connection: Connection, command: c.ChatDelete) -> Reply:
+        return await self._rewrite(connection, command, "chat.delete", "delete", chat.delete)
+
+    async def react(self, connection: Connection, command: c.ChatReact) -> Reply:
+        return await self._rewrite(connection, command, "chat.react", "react", chat.react)
+
+    async def _rewrite(self, connection: Connection, command: Any, verb: str, how: Any, decide: Callable[..., Event]) -> Reply:
+        """Decide on the newest form of a message, and append only if it still is the newest."""
+        resident, seat = await self._seat(connection, command.room)
+        request = await self._request(resident, seat, command.key, verb)
+        for _ in range(DECIDE_TRIES):
+            found = await self._log.newest(resident.slug, command.id, request)
+            if found.done is not None:
+                return _appended(found.done)
+            known = events.decode(found.entry.body) if found.entry else None
+            decided = decide(request.person, command, found.entry, known)
+            assert found.entry is not None
+            rewrite = Rewrite(ref=command.id, seen=found.entry.id, how=how)
+            try:
+                written = await self._log.write(
+                    resident.slug,
+                    (_draft(decided),),
+                    request=request,
+                    rate=self._rate(request.person),
+                    rewrite=rewrite,
+                )
+            except Stale:
+                continue
+            return _appended(written)
+        raise Conflict
+
+    async def read(self, connection: Connection, command: c.ChatRead) -> Reply:
+        resident, seat = await self._seat(connection, command.room)
+        person = seat.connection.identity.person
+        push = pack(p.ReadPush(room=resident.slug, person=person, id=command.id))
+        await self._log.mark_read(resident.slug, person, command.id, _whisper("-", "-", "read", push))
+        return DONE
+
+    async def typing(self, connection: Connection, command: c.ChatTyping) -> Reply:
+        resident, seat = await self._seat(connection, command.room)
+        person = seat.connection.identity.person
+        if timer := self._typing.pop((resident.slug, person), None):
+            timer.cancel()
+        if command.on:
+            self._typing[resident.slug, person] = asyncio.get_running_loop().call_later(
+                TYPING_S, self._stop_typing, resident, person
+            )
+        self._show_typing(resident, person, command.on)
+        return DONE
+
+    def _stop_typing(self, resident: Resident, person: str) -> None:
+        self._typing.pop((resident.slug, person), None)
+        self._show_typing(resident, person, on=False)
+
+    def _show_typing(self, resident: Resident, person: str, on: bool) -> None:
+        """Here at once; to other nodes in passing, so that a slow store holds nobody up (T3)."""
+        push = pack(p.TypingPush(room=resident.slug, person=person, on=on))
+        self._hub.whisper(resident, "typing", push, spared=person)
+        elsewhere = any(peer.node != self._node for peer in resident.live.peers.values())
+        if elsewhere and len(self._tasks) < TASKS_MAX:
+            self._own(self._log.whisper(resident.slug, _whisper(self._node, person, "typing", push)))
+
+    # Call
+
+    async def call_join(self, connection: Connection, command: c.CallJoin) -> Reply:
+        resident, seat = await self._seat(connection, command.room)
+        here, new_call = self._here(resident.record, seat), self._new_id()
+        live = await self._commit(
+            resident.record, lambda live: calls.join(live, here, command, new_call, self._rules)
+        )
+        assert live.call is not None
+        others = [peer.in_call() for peer in live.callers() if peer.peer != seat.peer]
+        return Reply(pack(p.CallJoined(ok=True, call=live.call.id, leg=live.peers[seat.peer].leg, peers=others)))
+
+    async def call_leave(self, connection: Connection, command: c.CallLeave) -> Reply:
+        resident, seat = await self._seat(connection, command.room)
+        here = self._here(resident.record, seat)
+        await self._commit(resident.record, lambda live: calls.leave(live, here, command.call))
+        return DONE
+
+    async def call_decline(self, connection: Connection, command: c.CallDecline) -> Reply:
+        """The one verb that needs no seat: it rings on sockets that are not in the room, too (K1)."""
+        record = await self._room(command.room)
+        person = record.member(connection.identity.person).person
+        here = Here(record.slug, "", person, _persons(record), self._now_ms())
+        await self._commit(record, lambda live: calls.decline(live, here, command.call))
+        return DONE
+
+    async def call_media(self, connection: Connection, command: c.CallMedia) -> Reply:
+        resident, seat = await self._seat(connection, command.room)
+        here = self._here(resident.record, seat)
+        await self._commit(resident.record, lambda live: calls.media(live, here, command))
+        return DONE
+
+    async def signal(self, connection: Connection, command: c.CallSignal) -> Reply:
+        resident, seat = await self._seat(connection, command.room)
+        me, target = _signal_peers(resident.live, seat.peer, command)
+        push = p.SignalPush(
+            room=resident.slug,
+            call=command.call,
+            from_=me.peer,
+            from_leg=me.leg,
+            seq=command.seq,
+            gen=command.gen,
+            description=command.description,
+            candidates=command.candidates,
+        )
+        frame = event("call.signal", pack(push))
+        if target.node == self._node:
+            there = self._nodes.connection(target.socket)
+            if there is None:
+                raise PeerAway
+            there.send(frame)
+        elif not await self._registry.publish(node_channel(target.node), f"X{target.socket} ".encode() + frame):
+            raise PeerAway
+        return DONE
+
+    async def ice(self, connection: Connection, command: c.Ice) -> Reply:
+        await self._seat(connection, command.room)
+        shown = self._ice(connection.identity.person)
+        return Reply(pack(p.IceAnswer(ok=True, **asdict(shown))))
+
+    # What nobody asked for
+
+    async def settle(self, slug: str) -> None:
+        """What time alone brings about in a room (`calls.settle`)."""
+        record = await self._memberships.room(slug) or RoomRecord(slug, "", ())
+        await self._commit(record, Decision)
+
+    def disconnected(self, connection: Connection) -> None:
+        """A socket is gone: its peers are away for the grace, its person perhaps offline."""
+        seats = [(resident, self._hub.unsit(resident, connection)) for resident in self._hub.rooms_of(connection)]
+        self._own(self._drop(connection, [(resident.record, seat.peer) for resident, seat in seats if seat]))
+
+    async def _drop(self, connection: Connection, peers: list[tuple[RoomRecord, str]]) -> None:
+        now = self._now_ms()
+        for record, peer in peers:
+
+            def gone(live: Live, peer: str = peer) -> Decision:
+                return Decision(presence.drop(live, peer, connection.id, now, self._rules.away_ms))
+
+            await self._insist(lambda record=record, gone=gone: self._commit(record, gone))
+        await self._insist(lambda: self._nodes.leave(connection))
+
+    async def _insist(self, work: Callable[[], Awaitable[Any]]) -> None:
+        for _ in range(LEAVE_TRIES):
+            try:
+                await work()
+                return
+            except Unavailable:
+                await asyncio.sleep(1)
+            except RoomError as error:
+                log.warning("could not take leave", code=error.code)
+                return
+
+    # The parts of every request
+
+    async def _room(self, slug: str) -> RoomRecord:
+        resident = self._hub.resident(slug)
+        if resident is not None:
+            return resident.record
+        record = await self._memberships.room(slug)
+        if record is None:
+            raise NotFound("This room does not exist, or it is not yours.", field="room")
+        return record
+
+    async def _seat(self, connection: Connection, slug: str) -> tuple[Resident, Seat]:
+        """Raises `NotFound` for somebody who is not of the room, `Conflict` before `room.join` (R1)."""
+        resident = self._hub.resident(slug)
+        seat = resident.seats.get(connection.id) if resident else None
+        if resident is not None and seat is not None:
+            return resident, seat
+        (await self._room(slug)).member(connection.identity.person)
+        raise Conflict("Please join the room first.", field="room")
+
+    def _here(self, record: RoomRecord, seat: Seat) -> Here:
+        return Here(record.slug, seat.peer, seat.connection.identity.person, _persons(record), self._now_ms())
+
+    async def _request(self, resident: Resident, seat: Seat, key: str, verb: str) -> Request:
+        """A key is used once by a person, whatever the room: somebody with several rooms claims it first (L3)."""
+        person = seat.connection.identity.person
+        if seat.several and not await self._registry.claim(person, key.lower(), resident.slug):
+            raise Conflict("This key was used in another room.", field="key")
+        return Request(person=person, key=key, verb=verb)
+
+    def _rate(self, person: str) -> Rate:
+        return Rate(person=person, per_s=self._rates.chat_per_s, burst=self._rates.chat_burst)
+
+    async def _commit(self, record: RoomRecord, decide: Callable[[Live], Decision]) -> Live:
+        """Time first, then the step: decided on the newest live value and written only if it still is that. Returns the
+        value after it. Raises `Unavailable`, `Conflict` after `DECIDE_TRIES`, and whatever `decide` raises."""
+        slug, members = record.slug, _persons(record)
+        resident = self._hub.resident(slug)
+        known = (resident.version, resident.live) if resident and resident.waiting is None else None
+        for _ in range(DECIDE_TRIES):
+            if known is None:
+                snapshot = await self._log.snapshot(slug)
+                known = snapshot.version, live_values.decode(snapshot.blob)
+            version, live = known
+            decision = calls.settle(live, slug, members, self._nodes.lost_at, self._now_ms(), self._rules)
+            decision = decision.then(decide(decision.live))
+            if decision.live == live and not decision.events:
+                await self._wake(slug, live)
+                return live
+            swap = LiveSwap(version, live_values.encode(decision.live))
+            try:
+                written = await self._log.write(slug, tuple(_draft(e) for e in decision.events), live=swap)
+            except Stale:
+                known = None
+                continue
+            if resident := self._hub.resident(slug):
+                self._hub.show_live(resident, written.version, decision.live)
+            await self._tell(decision.notices)
+            await self._wake(slug, decision.live)
+            return decision.live
+        raise Conflict("Too many people are doing the same thing; please try again.")
+
+    async def _wake(self, slug: str, live: Live) -> None:
+        """Have some node look at this room when time has something to do in it."""
+        due = calls.deadline(live, self._rules)
+        recheck = self._now_ms() + RECHECK_CALL_MS if live.peers or live.call else None
+        await self._registry.due(slug, min((at for at in (due, recheck) if at is not None), default=None))
+
+    async def _tell(self, notices: tuple[Notice, ...]) -> None:
+        for notice in notices:
+            name = "call.ring" if isinstance(notice.push, p.RingPush) else "call.quiet"
+            await self._registry.publish(person_channel(notice.person), b"N" + event(name, pack(notice.push)))
+
+    def _own(self, work: Awaitable[None]) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[assignment]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self, within_s: float) -> None:
+        """Waits for leaves that are under way, then gives up on them: the lease of this node covers them."""
+        for timer in self._typing.values():
+            timer.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=within_s)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+TYPING_S = 6.0
+"""L10: somebody who says nothing more has stopped typing."""
+
+TASKS_MAX = 1_000
+"""Typing notices for other nodes that may be under way; more are dropped."""
+
+VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Awaitable[Reply]]] = {
+    c.RoomJoin: Service.join,
+    c.RoomLeave: Service.leave,
+    c.LogPage: Service.page,
+    c.ChatSend: Service.send,
+    c.ChatEdit: Service.edit,
+    c.ChatDelete: Service.delete,
+    c.ChatReact: Service.react,
+    c.ChatTyping: Service.typing,
+    c.ChatRead: Service.read,
+    c.CallJoin: Service.call_join,
+    c.CallLeave: Service.call_leave,
+    c.CallDecline: Service.call_decline,
+    c.CallMedia: Service.call_media,
+    c.CallSignal: Service.signal,
+    c.Ice: Service.ice,
+}
+
+
+def _persons(record: RoomRecord) -> tuple[str, ...]:
+    return tuple(member.person for member in record.members)
+
+
+def _draft(decided: Event) -> Draft:
+    return Draft(key=decided.key, body=events.encode(decided))
+
+
+def _appended(written: Written) -> Reply:
+    id_ = written.ids[0]
+    return Reply(pack(p.Appended(ok=True, id=id_, at=event_at(id_), dup=written.dup)))
+
+
+def _raw(encoded: bytes) -> Any:
+    return p.Raw(encoded)
+
+
+def _log_shown(slug: str, resumed: Resume) -> p.LogShown:
+    return p.LogShown(
+        epoch=resumed.epoch,
+        head=resumed.head,
+        events=[_raw(wire(slug, entry)) for entry in resumed.entries],
+        more=resumed.more,
+        reset=resumed.reset,
+    )
+
+
+def _whisper(origin: str, spared: str, name: str, payload: bytes) -> bytes:
+    """`origin`: the node that has told its own people already ("-": none has); `spared`: the person who is not told."""
+    return f"{origin} {spared} {name} ".encode() + payload
+
+
+def _signal_peers(live: Live, mine: str, command: c.CallSignal) -> tuple[Peer, Peer]:
+    """The two ends of a signal (K2). Raises `Conflict` when the sender is not in that call, `PeerAway` when the other is not
+    reachable now, `Gone` when it has joined anew, `NotFound` for a peer that never was in it."""
+    me = live.peers.get(mine)
+    if live.call is None or live.call.id != command.call or me is None or me.media is None:
+        raise Conflict("You are not in this call.", field="call")
+    target = live.peers.get(command.to)
+    if target is None or target.peer == mine:
+        if command.to in live.call.legs and command.to != mine:
+            raise PeerAway(field="to")
+        raise NotFound("There is no such peer in this call.", field="to")
+    if target.media is None or target.away_until is not None:
+        raise PeerAway(field="to")
+    if target.leg != command.to_leg:
+        raise Gone("The other side has joined anew.", field="to_leg", current={"leg": target.leg})
+    return me, target

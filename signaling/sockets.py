@@ -1,0 +1,303 @@
+"""Socket.IO 5 over msgpack: handshake, dispatch in two lanes, acknowledgement, dismissal (rules T1–T4, C1–C4).
+
+A python-socketio server; below it `engine`, behind it `service`. It owns the sockets of this node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+import socketio
+import structlog
+from engineio import packet as engine_packet
+from msgspec import Struct
+
+from rooms import pushes as p
+from rooms.commands import CallSignal, ChatTyping, Ice
+from rooms.errors import Invalid, Limited, RoomError, Unavailable, Unsupported
+from signaling import answers, packets
+from signaling.buckets import TokenBucket
+from signaling.connection import Identity
+from signaling.engine import EngineServer, EngineSocket
+from signaling.handshake import Auth
+from signaling.metrics import Metrics
+from signaling.nodes import Nodes
+from signaling.service import Reply, Service
+
+log = structlog.get_logger()
+
+IN_FLIGHT_MAX = 512
+"""Requests of one socket that may wait or be under way; more are answered `limited`."""
+
+PING_EVERY_S = 10
+PING_TIMEOUT_S = 8
+"""A connection that went silently is noticed within their sum."""
+
+SIGNALS = frozenset({"call.signal", "chat.typing", "ice"})
+
+MESSAGE = engine_packet.MESSAGE
+
+
+class SocketLimits(Struct, frozen=True):
+    message_bytes: int
+    packet_bytes: int
+    backlog_bytes: int
+    connect_timeout_s: float
+    signals_per_s: float
+    signals_burst: int
+    typing_per_s: float
+
+
+class Door(Protocol):
+    """Tells who a socket is, from what it says and from the request that opened it."""
+
+    async def identify(self, auth: Auth, request: Any, origin: str | None) -> Identity:
+        """Raises `Unauthenticated`, `Forbidden` (a foreign page), `Invalid` or `Unsupported`."""
+        ...
+
+
+class SocketConnection:
+    """`connection.Connection` over one Engine.IO socket. Until the handshake is acknowledged, what is sent waits."""
+
+    def __init__(self, socket: EngineSocket, identity: Identity, limits: SocketLimits) -> None:
+        self.id: str = socket.sid
+        self.identity = identity
+        self.socket = socket
+        self.store_lane = asyncio.Lock()
+        self.signal_lane = asyncio.Lock()
+        self.in_flight = 0
+        self.dismissed = False
+        self.signals = TokenBucket(limits.signals_per_s, limits.signals_burst)
+        self.typing = TokenBucket(limits.typing_per_s, limits.typing_per_s)
+        self._early: list[tuple[bytes, bool]] | None = []
+
+    def open(self, frame: bytes) -> None:
+        """The handshake's acknowledgement goes first."""
+        early, self._early = self._early or [], None
+        self.send(frame)
+        for waiting, ephemeral in early:
+            self.send(waiting, ephemeral=ephemeral)
+
+    def send(self, frame: bytes, *, ephemeral: bool = False) -> None:
+        if self._early is not None:
+            self._early.append((frame, ephemeral))
+        else:
+            self.socket.push(engine_packet.Packet(MESSAGE, frame), ephemeral=ephemeral)
+
+    def dismiss(self, last: p.ReplacedPush | p.RevokedPush) -> None:
+        if self.dismissed:
+            return
+        self.dismissed = True
+        name = "replaced" if isinstance(last, p.ReplacedPush) else "revoked"
+        self.send(packets.event(name, packets.pack(last)))
+        # A client that is told to disconnect does not come back by itself (R3, C4).
+        self.send(packets.control(packets.DISCONNECT, "/"))
+        self.socket.server.start_background_task(self.socket.finish)
+
+
+class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
+    """`draining` says why no new socket is taken, or None."""
+
+    def __init__(self, service: Service, nodes: Nodes, door: Door, limits: SocketLimits, metrics: Metrics) -> None:
+        self._service = service
+        self._nodes = nodes
+        self._door = door
+        self._limits = limits
+        self._metrics = metrics
+        self._connections: dict[str, SocketConnection] = {}
+        self._unknown: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.draining = False
+        super().__init__(
+            async_mode="aiohttp",
+            serializer="msgpack",
+            namespaces=["/"],
+            cors_allowed_origins=[],  # no CORS at all; the door checks the origin where a cookie counts
+            ping_interval=PING_EVERY_S,
+            ping_timeout=PING_TIMEOUT_S,
+            max_http_buffer_size=limits.packet_bytes,
+            http_compression=False,
+            backlog_bytes=limits.backlog_bytes,
+            on_overflow=metrics.overflows.inc,
+        )
+
+    def _engineio_server_class(self) -> type[EngineServer]:
+        return EngineServer
+
+    # From the transport
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
+        await super()._handle_eio_connect(eio_sid, environ)
+        self._unknown[eio_sid] = asyncio.get_running_loop().call_later(
+            self._limits.connect_timeout_s, self._expire, eio_sid
+        )
+
+    def _expire(self, eio_sid: str) -> None:
+        """C2: nobody stays connected without having said who they are."""
+        self._unknown.pop(eio_sid, None)
+        if socket := self.eio.sockets.get(eio_sid):
+            self._own(socket.finish())
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        self.environ.pop(eio_sid, None)
+        if timer := self._unknown.pop(eio_sid, None):
+            timer.cancel()
+        if connection := self._connections.pop(eio_sid, None):
+            self._nodes.forget(connection)
+            self._service.disconnected(connection)
+            self._metrics.sockets.dec()
+
+    async def _handle_eio_message(self, eio_sid: str, data: bytes | str) -> None:
+        socket: EngineSocket | None = self.eio.sockets.get(eio_sid)
+        if socket is None or socket.closing:
+            return
+        if isinstance(data, str):
+            await self._refuse_json(socket)
+            return
+        try:
+            incoming = packets.read(data)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            await socket.finish()
+            return
+        connection = self._connections.get(eio_sid)
+        if incoming.nsp != "/":
+            if incoming.type == packets.CONNECT:
+                self._push(socket, _refusal(incoming.nsp, Unsupported("There is only the namespace /.")))
+            if connection is None:
+                await socket.finish()
+        elif connection is None:
+            if incoming.type == packets.CONNECT:
+                await self._welcome(socket, incoming.data)
+            else:
+                await socket.finish()
+        elif incoming.type == packets.EVENT:
+            await self._event(connection, incoming)
+        elif incoming.type != packets.ACK:
+            await socket.finish()
+
+    def _push(self, socket: EngineSocket, frame: bytes) -> None:
+        socket.push(engine_packet.Packet(MESSAGE, frame))
+
+    async def _refuse_json(self, socket: EngineSocket) -> None:
+        """T1: said in the JSON parser's own words, so that whoever chose it can read it."""
+        error = Unsupported("This server speaks msgpack: use socket.io-msgpack-parser.")
+        said = {"message": error.code, "data": msgspec.to_builtins(answers.refusal(error))}
+        socket.push(engine_packet.Packet(MESSAGE, f"{packets.CONNECT_ERROR}{json.dumps(said)}"))
+        await socket.finish()
+
+    # Handshake
+
+    async def _welcome(self, socket: EngineSocket, data: msgspec.Raw) -> None:
+        environ = self.environ.get(socket.sid, {})
+        try:
+            if self.draining:
+                raise Unavailable("This server is being restarted.", retry_ms=1_000)
+            auth = answers.strictly(_auth, bytes(data))
+            identity = await self._door.identify(auth, environ.get("aiohttp.request"), socket.origin)
+            connection = SocketConnection(socket, identity, self._limits)
+            await self._nodes.join(connection)
+        except RoomError as error:
+            self._metrics.refused_sockets.labels(error.code).inc()
+            self._push(socket, _refusal("/", error))
+            await socket.finish()
+            return
+        if socket.closing or socket.closed:
+            self._nodes.forget(connection)
+            self._service.disconnected(connection)
+            return
+        self._connections[socket.sid] = connection
+        self._unknown.pop(socket.sid).cancel()
+        self._metrics.sockets.inc()
+        connection.open(packets.control(packets.CONNECT, "/", {"sid": connection.id}))
+
+    # Requests
+
+    async def _event(self, connection: SocketConnection, incoming: packets.Incoming) -> None:
+        try:
+            named = packets.read_event(incoming.data)
+        except (msgspec.MsgspecError, RecursionError):
+            await connection.socket.finish()
+            return
+        if connection.in_flight >= IN_FLIGHT_MAX:
+            self._acknowledge(connection, incoming.id, answers.refused(Limited(retry_ms=1_000)))
+            return
+        connection.in_flight += 1
+        self._own(self._serve(connection, incoming.id, named))
+
+    async def _serve(self, connection: SocketConnection, ack_id: int | None, named: packets.Named) -> None:
+        """Tasks start in the order in which they are made and a lock serves in the order of asking: so each lane is handled
+        and acknowledged in the order of arrival, and signals never wait for the store (T3)."""
+        lane = connection.signal_lane if named.name in SIGNALS else connection.store_lane
+        try:
+            async with lane:
+                started = time.perf_counter()
+                reply = await self._answer(connection, named)
+                self._acknowledge(connection, ack_id, reply.payload)
+                if reply.then:
+                    reply.then()
+                self._metrics.handled(named.name, time.perf_counter() - started)
+        finally:
+            connection.in_flight -= 1
+
+    async def _answer(self, connection: SocketConnection, named: packets.Named) -> Reply:
+        try:
+            if named.surplus is not None:
+                raise Invalid("An event carries exactly one object.")
+            command = answers.decode_command(named.name, bytes(named.payload), self._limits.message_bytes)
+            now_s = time.monotonic()
+            if isinstance(command, ChatTyping):
+                connection.typing.take(now_s)
+            elif isinstance(command, CallSignal | Ice):
+                connection.signals.take(now_s)
+            return await self._service.handle(connection, command)
+        except RoomError as error:
+            self._metrics.refused(named.name, error.code)
+            return Reply(answers.refused(error))
+        except Exception:  # whatever it is, this socket's other requests go on
+            log.exception("request failed", verb=named.name if named.name in answers.VERBS else "unknown")
+            return Reply(answers.refused(Unavailable(retry_ms=5_000)))
+
+    def _acknowledge(self, connection: SocketConnection, ack_id: int | None, payload: bytes) -> None:
+        if ack_id is not None:
+            connection.send(packets.ack(ack_id, payload))
+
+    # Farewell
+
+    def say_goaway(self, in_ms: int) -> None:
+        """C3: everybody is asked to move to another server, or to come back to this one's successor."""
+        self.draining = True
+        frame = packets.event("goaway", packets.pack(p.GoawayPush(in_ms=in_ms, reason="drain")))
+        for connection in self._connections.values():
+            connection.send(frame)
+
+    async def drained(self, within_s: float) -> None:
+        """Waits until nobody is connected and nothing is in flight, at most `within_s`."""
+        until = time.monotonic() + within_s
+        while (self._connections or self._tasks) and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+
+    async def close_all(self) -> None:
+        for socket in list(self.eio.sockets.values()):
+            await socket.finish()
+        await self.eio.shutdown()
+
+    def _own(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+_auth = msgspec.msgpack.Decoder(Auth)
+
+
+def _refusal(namespace: str, error: RoomError) -> bytes:
+    """C2: CONNECT_ERROR with the code as its message."""
+    data: Mapping[str, Any] = msgspec.to_builtins(answers.refusal(error))
+    return packets.control(packets.CONNECT_ERROR, namespace, {"message": error.code, "data": data})
+
+

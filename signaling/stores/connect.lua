@@ -1,0 +1,37 @@
+-- A socket of a person appears (rules R3 and "8 sockets per person").
+--
+-- KEYS  1 sockets of the person (socket -> "node device milliseconds")  2 channel of the person
+-- ARGV  1 socket  2 node  3 device  4 greatest number of sockets  5… nodes that are alive
+-- Answers 1 if the person had a live socket before, else 0. Those that have to go hear it on the channel.
+
+local now = redis.call('TIME')
+local ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
+local alive = {}
+for i = 5, #ARGV do alive[ARGV[i]] = true end
+
+local function dismiss(socket, reason)
+  redis.call('HDEL', KEYS[1], socket)
+  redis.call('SPUBLISH', KEYS[2], 'K' .. socket .. ' ' .. reason)
+end
+
+local held, before = {}, 0
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local node, device, since = string.match(all[i + 1], '^(%S+) (%S+) (%d+)$')
+  if not alive[node] then
+    redis.call('HDEL', KEYS[1], all[i])
+  else
+    before = 1
+    if device == ARGV[3] then
+      dismiss(all[i], 'device')
+    else
+      held[#held + 1] = {tonumber(since), all[i]}
+    end
+  end
+end
+table.sort(held, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
+for i = 1, #held + 1 - tonumber(ARGV[4]) do dismiss(held[i][2], 'too_many') end
+
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. string.format('%.0f', ms))
+redis.call('EXPIRE', KEYS[1], 172800)
+return before

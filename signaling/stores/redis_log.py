@@ -1,0 +1,169 @@
+"""The room log in Redis streams: the adapter of `rooms.ports.RoomLog`.
+
+Keys of a room, all with its hash tag: `{r}:log` stream · `{r}:meta` epoch, tail, floor · `{r}:keys:<day>` requests of that
+day (24–48 h) · `{r}:gone` removed id → key · `{r}:current` ref → its newest entry · `{r}:live` version and value ·
+`{r}:read` read marks · `{r}:rate` rates · channel `{r}`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from redis.asyncio import Redis
+
+from rooms.errors import Conflict, Invalid, Limited
+from rooms.log import Entry
+from rooms.ports import Draft, Found, LiveSwap, Rate, Request, Resume, Rewrite, Seen, Snapshot, Stale, Written
+from signaling.stores.redis_client import Script, answered
+
+
+def channel(slug: str) -> str:
+    return f"{{{slug}}}"
+
+
+class RedisRoomLog:
+    """See `rooms.ports.RoomLog` for what it guarantees."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._write = Script(redis, "write")
+        self._resume = Script(redis, "resume")
+        self._read = Script(redis, "read")
+        self._newest = Script(redis, "newest")
+
+    async def write(
+        self,
+        slug: str,
+        drafts: tuple[Draft, ...],
+        *,
+        request: Request | None = None,
+        rate: Rate | None = None,
+        rewrite: Rewrite | None = None,
+        live: LiveSwap | None = None,
+    ) -> Written:
+        arguments: list[str | bytes | int] = [
+            _request_field(request) if request else "",
+            request.verb if request else "",
+            *((rate.person, int(1_000_000 / rate.per_s), rate.burst) if rate else ("", 0, 0)),
+            *((rewrite.ref, rewrite.seen, rewrite.how) if rewrite else ("", "", "")),
+            *((live.seen, live.blob) if live else ("", "")),
+            str(uuid.uuid4()),
+        ]
+        for draft in drafts:
+            arguments += (draft.key, draft.body)
+        names = ("log", "meta", "keys:", "gone", "current", "live", "rate")
+        answer = await self._write([*(f"{{{slug}}}:{name}" for name in names), channel(slug)], arguments)
+        match answer[0]:
+            case b"ok":
+                return Written(tuple(id_.decode() for id_ in answer[2:]), version=int(answer[1]))
+            case b"dup":
+                return Written((answer[1].decode(),), dup=True)
+            case b"key":
+                raise _key_reused()
+            case b"limited":
+                raise Limited(retry_ms=int(answer[1]))
+            case _:
+                raise Stale
+
+    async def resume(self, slug: str, seen: Seen | None, limit: int, max_bytes: int) -> Resume:
+        names = ("log", "meta", "gone", "live", "read")
+        cursor = (seen.epoch, seen.id or "", seen.key or "") if seen else ("", "", "")
+        answer = await self._resume(
+            [f"{{{slug}}}:{name}" for name in names], [str(uuid.uuid4()), *cursor, limit]
+        )
+        epoch, tail, reset, forward, raw, version, blob, marks = answer
+        entries, more = _fitting(raw, limit, max_bytes, ascending=bool(forward))
+        return Resume(
+            epoch=epoch.decode(),
+            head=tail.decode() or None,
+            entries=entries,
+            more=more,
+            reset=reset.decode() or None,
+            version=int(version),
+            blob=blob,
+            read={marks[i].decode(): marks[i + 1].decode() for i in range(0, len(marks), 2)},
+        )
+
+    async def page(
+        self, slug: str, *, before: str | None, after: str | None, limit: int, max_bytes: int
+    ) -> tuple[tuple[Entry, ...], bool]:
+        stream = f"{{{slug}}}:log"
+        if after is not None:
+            raw = await answered(self._redis.xrange(stream, f"({after}", "+", limit + 1))
+        else:
+            raw = await answered(
+                self._redis.xrevrange(stream, f"({before}" if before else "+", "-", limit + 1)
+            )
+        return _fitting(
+            [(id_, _flat(fields)) for id_, fields in raw], limit, max_bytes, ascending=after is not None
+        )
+
+    async def newest(self, slug: str, ref: str, request: Request) -> Found:
+        keys = [f"{{{slug}}}:{name}" for name in ("log", "current", "keys:")]
+        raw, done = await self._newest(keys, [ref, _request_field(request)])
+        if done:
+            id_, _, verb = done.decode().partition(" ")
+            if verb != request.verb:
+                raise _key_reused()
+            return Found(None, Written((id_,), dup=True))
+        return Found(_entry(*raw[0]) if raw else None, None)
+
+    async def snapshot(self, slug: str) -> Snapshot:
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hmget(f"{{{slug}}}:meta", ["epoch", "tail"])
+            pipe.hmget(f"{{{slug}}}:live", ["v", "s"])
+            (epoch, tail), (version, blob) = await answered(pipe.execute())
+        return Snapshot(
+            epoch=(epoch or b"").decode(),
+            head=(tail or b"").decode() or None,
+            version=int(version or 0),
+            blob=blob or b"",
+        )
+
+    async def mark_read(self, slug: str, person: str, event_id: str, push: bytes) -> bool:
+        keys = [f"{{{slug}}}:meta", f"{{{slug}}}:read", channel(slug)]
+        moved = await self._read(keys, [person, event_id, b"P" + push])
+        if moved < 0:
+            raise Invalid("Nothing has been written there yet.", field="id")
+        return bool(moved)
+
+    async def whisper(self, slug: str, push: bytes) -> None:
+        await answered(self._redis.execute_command("SPUBLISH", channel(slug), b"P" + push))
+
+
+def _request_field(request: Request) -> str:
+    return f"{request.person}:{request.key.lower()}"
+
+
+def _key_reused() -> Conflict:
+    return Conflict("This key was used for another request.", field="key")
+
+
+def _flat(fields: dict[bytes, bytes]) -> list[bytes]:
+    return [b"p", fields[b"p"], b"k", fields[b"k"], b"e", fields[b"e"]]
+
+
+def _entry(id_: bytes, fields: list[bytes]) -> Entry:
+    return Entry(id=id_.decode(), prev=fields[1].decode() or None, key=fields[3].decode(), body=fields[5])
+
+
+def _fitting(
+    raw: list[Any], limit: int, max_bytes: int, *, ascending: bool
+) -> tuple[tuple[Entry, ...], bool]:
+    """The first entries of `raw` within both bounds (always one, so that a reader gets on), ascending; and whether
+    something was left over."""
+    taken: list[Entry] = []
+    size_bytes = 0
+    for id_, fields in raw[:limit]:
+        entry = _entry(id_, fields)
+        size_bytes += len(entry.body) + PLACE_BYTES
+        if taken and size_bytes > max_bytes:
+            break
+        taken.append(entry)
+    more = len(taken) < len(raw)
+    return tuple(taken if ascending else reversed(taken)), more
+
+
+PLACE_BYTES = 160
+"""What `rooms.log.wire` adds to a body at most: names, two ids, a time and a slug."""

@@ -1,0 +1,95 @@
+"""Who has a socket on which node, which nodes are alive, and which rooms time has something to do for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec import Struct
+from redis.asyncio import Redis
+
+from signaling.stores.redis_client import Script, answered
+
+CLAIM_MS = 5_000
+"""A node that takes a due room and dies leaves it to another after this."""
+
+KEY_S = 172_800
+"""As long as the room log knows a key, at least."""
+
+DUE_MAX = 64
+"""Rooms that one beat takes at most; the others wait for the next beat, a second later."""
+
+
+class Beat(Struct, frozen=True):
+    """`seen`: every node of the last day and when it was last alive, in the store's milliseconds, like `now`."""
+
+    now: int
+    seen: Mapping[str, int]
+    due: Sequence[str]
+
+
+def person_channel(person: str) -> str:
+    return f"{{p:{person}}}"
+
+
+def node_channel(node: str) -> str:
+    return f"{{n:{node}}}"
+
+
+class Registry:
+    """Every method raises `Unavailable` when the store is away."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._connect = Script(redis, "connect")
+        self._beat = Script(redis, "beat")
+
+    async def beat(self, node: str) -> Beat:
+        now, nodes, due = await self._beat(["{nodes}:seen", "{nodes}:due"], [node, CLAIM_MS, DUE_MAX])
+        seen = {nodes[i].decode(): int(float(nodes[i + 1])) for i in range(0, len(nodes), 2)}
+        return Beat(now=int(now), seen=seen, due=[slug.decode() for slug in due])
+
+    async def depart(self, node: str) -> None:
+        """A node that ends in order is dead at once, not after its lease."""
+        await answered(self._redis.zadd("{nodes}:seen", {node: 1}))
+
+    async def due(self, slug: str, at_ms: int | None) -> None:
+        """Wake some node for this room at that time; None: time has nothing to do there any more."""
+        if at_ms is None:
+            await answered(self._redis.zrem("{nodes}:due", slug))
+        else:
+            await answered(self._redis.zadd("{nodes}:due", {slug: at_ms}))
+
+    async def connect(
+        self, person: str, socket: str, node: str, device: str, alive: Collection[str], most: int
+    ) -> bool:
+        """Registers a socket and dismisses those it replaces (R3, and more than `most`). Was the person online before?"""
+        keys = [f"{person_channel(person)}:sockets", person_channel(person)]
+        return bool(await self._connect(keys, [socket, node, device.lower(), most, *alive]))
+
+    async def disconnect(self, person: str, socket: str, alive: Collection[str]) -> bool:
+        """Is the person still online?"""
+        await answered(self._redis.hdel(f"{person_channel(person)}:sockets", socket))
+        return bool(await self.online([person], alive))
+
+    async def online(self, persons: Collection[str], alive: Collection[str]) -> set[str]:
+        """Those of `persons` who have a socket on a node that is alive (R1)."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for person in persons:
+                pipe.hvals(f"{person_channel(person)}:sockets")
+            rows = await answered(pipe.execute())
+        return {
+            person
+            for person, sockets in zip(persons, rows, strict=True)
+            if any(row.split(b" ", 1)[0].decode() in alive for row in sockets)
+        }
+
+    async def claim(self, person: str, key: str, slug: str) -> bool:
+        """True when this key of this person belongs to this room, from now on for 24 h at least (L3)."""
+        name = f"{person_channel(person)}:key:{key}"
+        holder = await answered(self._redis.set(name, slug, nx=True, get=True, ex=KEY_S))
+        return holder is None or holder.decode() == slug
+
+    async def publish(self, channel: str, message: bytes) -> int:
+        """The number of nodes that heard it."""
+        heard: int = await answered(self._redis.execute_command("SPUBLISH", channel, message))
+        return heard

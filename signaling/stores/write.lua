@@ -1,0 +1,82 @@
+-- The one way into a room's log: dedupe, rate, preconditions, append, rewrite, live value, publish. All or nothing.
+-- Runs on Redis 7.0 and every Valkey. All keys carry the room's hash tag, so one slot of a Redis Cluster holds a room.
+--
+-- KEYS  1 log  2 meta  3 keys (prefix)  4 gone  5 current  6 live  7 rate  8 channel
+-- ARGV  1 person:key ("" none)  2 verb
+--       3 rated person ("" none)  4 microseconds per token  5 burst
+--       6 ref ("" none)  7 entry id that was seen to hold it  8 edit | delete | react
+--       9 live version that was seen ("" none)  10 live blob
+--       11 epoch for a log that begins  12… key, body of each event
+-- Answers: {'ok', version, ids…}  {'dup', id}  {'key'}  {'limited', ms}  {'stale'}
+
+local now = redis.call('TIME')
+local day = math.floor(tonumber(now[1]) / 86400)
+local keys_today, keys_before = KEYS[3] .. day, KEYS[3] .. (day - 1)
+
+if ARGV[1] ~= '' then
+  local known = redis.call('HGET', keys_today, ARGV[1]) or redis.call('HGET', keys_before, ARGV[1])
+  if known then
+    local id, verb = string.match(known, '^(%S+) (%S+)$')
+    if verb ~= ARGV[2] then return {'key'} end
+    return {'dup', id}
+  end
+end
+
+-- Generic cell rate algorithm: the hash holds the theoretical arrival time of each person's next request.
+local arrival
+if ARGV[3] ~= '' then
+  local us = tonumber(now[1]) * 1000000 + tonumber(now[2])
+  local each, burst = tonumber(ARGV[4]), tonumber(ARGV[5])
+  arrival = math.max(tonumber(redis.call('HGET', KEYS[7], ARGV[3]) or '0'), us) + each
+  local early = arrival - us - each * burst
+  if early > 0 then return {'limited', math.ceil(early / 1000)} end
+end
+
+if ARGV[6] ~= '' then
+  local held = redis.call('HGET', KEYS[5], ARGV[6]) or ARGV[6]
+  if held ~= ARGV[7] or #redis.call('XRANGE', KEYS[1], held, held) == 0 then return {'stale'} end
+end
+
+local version = tonumber(redis.call('HGET', KEYS[6], 'v') or '0')
+if ARGV[9] ~= '' and tonumber(ARGV[9]) ~= version then return {'stale'} end
+
+-- Nothing is refused from here on.
+redis.call('HSETNX', KEYS[2], 'epoch', ARGV[11])
+local epoch = redis.call('HGET', KEYS[2], 'epoch')
+if arrival then
+  redis.call('HSET', KEYS[7], ARGV[3], string.format('%.0f', arrival))
+  redis.call('EXPIRE', KEYS[7], 3600)
+end
+
+local answer = {'ok', version}
+if ARGV[9] ~= '' then
+  version = redis.call('HINCRBY', KEYS[6], 'v', 1)
+  redis.call('HSET', KEYS[6], 's', ARGV[10])
+  answer[2] = version
+end
+
+local prev = redis.call('HGET', KEYS[2], 'tail') or ''
+for i = 12, #ARGV, 2 do
+  local id = redis.call('XADD', KEYS[1], '*', 'p', prev, 'k', ARGV[i], 'e', ARGV[i + 1])
+  answer[#answer + 1] = id
+  redis.call('SPUBLISH', KEYS[8], 'L' .. epoch .. ' ' .. id .. ' ' .. prev .. ' ' .. ARGV[i] .. ' ' .. ARGV[i + 1])
+  prev = id
+end
+if answer[3] then redis.call('HSET', KEYS[2], 'tail', prev) end
+
+if ARGV[6] ~= '' and ARGV[8] ~= 'react' then
+  local removed = redis.call('XRANGE', KEYS[1], ARGV[7], ARGV[7])[1]
+  redis.call('HSET', KEYS[4], removed[1], removed[2][4])
+  redis.call('XDEL', KEYS[1], removed[1])
+  redis.call('HSET', KEYS[5], ARGV[6], answer[3])
+end
+
+if ARGV[1] ~= '' then
+  redis.call('HSET', keys_today, ARGV[1], answer[3] .. ' ' .. ARGV[2])
+  redis.call('EXPIRE', keys_today, 172800)
+end
+
+if ARGV[9] ~= '' then
+  redis.call('SPUBLISH', KEYS[8], 'S' .. version .. ' ' .. ARGV[10])
+end
+return answer
