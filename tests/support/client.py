@@ -38,7 +38,7 @@ class Push:
         return all(self.data.get(key) == value for key, value in where.items())
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """CONNECT_ERROR: the server did not let this client in."""
 
     def __init__(self, data: Any) -> None:
@@ -96,7 +96,7 @@ class Client(abc.ABC):
 
     @abc.abstractmethod
     async def connect(self) -> Client:
-        """Come in, or raise Refused."""
+        """Come in, or raise RefusedError."""
 
     @abc.abstractmethod
     async def emit(self, event: str, *arguments: Any) -> None:
@@ -209,7 +209,7 @@ class PythonClient(Client):
             )
         except socketio.exceptions.ConnectionError as error:
             await self._sio.shutdown()
-            raise Refused(self._refusal if self._refusal is not None else str(error)) from error
+            raise RefusedError(self._refusal if self._refusal is not None else str(error)) from error
         return self
 
     async def emit(self, event: str, *arguments: Any) -> None:

@@ -33,19 +33,17 @@ def _executable(pid: int) -> str:
 
 def stores_of(data: Path) -> list[int]:
     """The store processes (Valkey or Redis) that work for this data folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        pid = int(entry.name)
-        words = " ".join(command_line(pid))
-        if not words or not (
-            _executable(pid).startswith(STORE_NAMES) or any(n in words for n in STORE_NAMES)
-        ):
-            continue
-        if str(data) in words or _working_folder(pid).startswith(str(data)):
-            found.append(pid)
-    return found
+    processes = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in processes if _is_store(pid) and _works_for(pid, data)]
+
+
+def _is_store(pid: int) -> bool:
+    words = " ".join(command_line(pid))
+    return bool(words) and (_executable(pid) in STORE_NAMES or any(name in words for name in STORE_NAMES))
+
+
+def _works_for(pid: int, data: Path) -> bool:
+    return str(data) in " ".join(command_line(pid)) or _working_folder(pid).startswith(str(data))
 
 
 def send_signal(pid: int, number: signal.Signals) -> None:

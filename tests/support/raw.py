@@ -34,7 +34,7 @@ def packed(kind: Packet, data: Any = None, *, nsp: str = "/", number: int | None
     return bytes(msgpack.packb(packet))
 
 
-class Closed(Exception):
+class ClosedError(Exception):
     """The server closed the transport."""
 
 
@@ -83,7 +83,7 @@ class RawSocket:
         await self._socket.send_str(data)
 
     async def receive(self, *, nsp: str = "/", timeout_s: float = RECEIVE_S) -> dict[str, Any]:
-        """The next Socket.IO packet of a namespace; pings are answered on the way. Closed when closed."""
+        """The next Socket.IO packet of a namespace; pings are answered on the way."""
         async with asyncio.timeout(timeout_s):
             while True:
                 frame = await self._frame()
@@ -117,7 +117,7 @@ class RawSocket:
                     frame = await self._frame()
                     if isinstance(frame, bytes):
                         packets.append(msgpack.unpackb(frame))
-        except Closed:
+        except ClosedError:
             return packets
 
     async def _frame(self) -> bytes | str | None:
@@ -129,9 +129,9 @@ class RawSocket:
                 await self._socket.send_str("3")
                 return None
             if message.data == "1":
-                raise Closed
+                raise ClosedError
             return str(message.data)
-        raise Closed
+        raise ClosedError
 
     async def stop(self) -> None:
         """Drop the connection without a word of Socket.IO."""

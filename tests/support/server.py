@@ -20,7 +20,7 @@ START_S = 30
 LISTENING = re.compile(r"^listening on (https?://\S+)", re.MULTILINE)
 
 
-class CommandFailed(Exception):
+class CommandFailedError(Exception):
     """A `telementor` command ended with another code than 0."""
 
     def __init__(self, arguments: tuple[str, ...], code: int, output: str) -> None:
@@ -156,7 +156,7 @@ class Server:
         words = (*arguments, "--data", str(self.data))
         code, out, err = await run_telementor(*words, settings=self.settings)
         if code:
-            raise CommandFailed(words, code, out + err)
+            raise CommandFailedError(words, code, out + err)
         return out.strip()
 
     async def pair(

@@ -1,6 +1,7 @@
 """What the server's answers look like, written down from the contract: required fields and types.
 
-Server objects may grow new fields (T4), so unknown ones are ignored; a missing or mistyped one is a ValidationError.
+Server objects may grow new fields (T4), so unknown ones are ignored; a missing or mistyped one is a
+ValidationError.
 """
 
 from __future__ import annotations

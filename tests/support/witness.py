@@ -22,14 +22,14 @@ CODES = frozenset(
 RETRIED = frozenset({"limited", "unavailable"})
 
 
-class RuleBroken(AssertionError):
+class RuleBrokenError(AssertionError):
     """The server said something that the contract rules out."""
 
 
 def demand(rule: str, holds: object, seen: object) -> None:
-    """Raise RuleBroken with the rule's number and what was seen."""
+    """Raise RuleBrokenError with the rule's number and what was seen."""
     if not holds:
-        raise RuleBroken(f"{rule}: {seen!r}")
+        raise RuleBrokenError(f"{rule}: {seen!r}")
 
 
 def check_error(error: Any) -> None:

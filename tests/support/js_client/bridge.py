@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.support.client import ASK_S, Client, Options, Refused
+from tests.support.client import ASK_S, Client, Options, RefusedError
 from tests.support.needs import needs_node_module, needs_program
 from tests.support.people import Person
 
@@ -113,7 +113,7 @@ class JsClient(Client):
         )
         if "refused" in answer:
             self._closed.set()
-            raise Refused(answer["refused"])
+            raise RefusedError(answer["refused"])
         return self
 
     async def emit(self, event: str, *arguments: Any) -> None:

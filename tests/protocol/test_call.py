@@ -1,0 +1,422 @@
+"""K1–K5: ringing, joining, leaving, signals. (Media themselves are in test_media, restarts in test_durability.)"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.protocol.conftest import OpenServer
+from tests.protocol.phrases import (
+    CAMERA,
+    OFFER,
+    SOUND,
+    InCall,
+    call,
+    history,
+    join,
+    kinds,
+    meet,
+    new_key,
+    say,
+)
+from tests.support.condition import until
+from tests.support.fleet import Fleet
+from tests.support.people import Pair
+from tests.support.shapes import CallJoined, Ice, shaped
+
+CANDIDATE = {
+    "candidate": "candidate:1 1 UDP 2122260223 192.0.2.7 51234 typ host",
+    "sdpMid": "0",
+    "sdpMLineIndex": 0,
+    "usernameFragment": "abcd",
+}
+
+
+async def test_K1_the_first_starts_the_call_and_rings_every_socket_of_the_partner(
+    connect: Fleet, pair: Pair
+) -> None:
+    mentor, mentee = await meet(connect, pair)
+    elsewhere = await connect(pair.mentee)
+    started = shaped(await call(mentor, pair.room), CallJoined)
+    assert started.peers == []
+    for client in (mentee, elsewhere):
+        ring = await client.next_push("call.ring")
+        assert ring == ring | {"room": pair.room, "call": started.call, "by": pair.mentor.person}
+    assert await kinds(mentor, pair.room) == ["call.started"]
+    event = (await history(mentor, pair.room))[0]
+    assert event["by"] in {pair.mentor.person, "system"}
+    marker = await say(mentee, pair.room, "marker")
+    await mentor.next_push("log", {"id": marker["id"]})
+    assert not mentor.all("call.ring")
+
+
+async def test_K1_answering_ends_the_ringing_everywhere(connect: Fleet, pair: Pair) -> None:
+    mentor, mentee = await meet(connect, pair)
+    elsewhere = await connect(pair.mentee)
+    started = await call(mentor, pair.room)
+    caller = (await join(mentor, pair.room))["you"]["peer"]
+    answered = shaped(await call(mentee, pair.room, media=SOUND), CallJoined)
+    assert answered.call == started["call"]
+    assert [(one.peer, one.media.audio, one.media.video) for one in answered.peers] == [(caller, True, True)]
+    quiet = await elsewhere.next_push("call.quiet")
+    assert quiet == quiet | {"room": pair.room, "call": started["call"], "reason": "answered"}
+    assert await kinds(mentor, pair.room) == ["call.started"]
+    joined = await mentor.next_push("peer", lambda push: bool(push["media"]))
+    assert (joined["media"]["audio"], joined["media"]["video"]) == (True, False)
+
+
+async def test_K1_declining_ends_the_ringing_everywhere(connect: Fleet, pair: Pair) -> None:
+    mentor, mentee = await meet(connect, pair)
+    elsewhere = await connect(pair.mentee)
+    started = await call(mentor, pair.room)
+    await mentee.done("call.decline", {"room": pair.room, "call": started["call"]})
+    for client in (mentee, elsewhere):
+        await client.next_push("call.quiet", {"call": started["call"], "reason": "declined"})
+
+
+async def test_K1_the_caller_learns_of_a_decline(connect: Fleet, pair: Pair) -> None:
+    mentor, mentee = await meet(connect, pair)
+    started = await call(mentor, pair.room)
+    await mentee.done("call.decline", {"room": pair.room, "call": started["call"]})
+    await mentor.next_push("call.quiet", {"call": started["call"], "reason": "declined"})
+
+
+async def test_K1_hanging_up_before_an_answer_is_a_missed_call(connect: Fleet, pair: Pair) -> None:
+    mentor, mentee = await meet(connect, pair)
+    started = await call(mentor, pair.room)
+    await mentor.done("call.leave", {"room": pair.room, "call": started["call"]})
+    await mentee.next_push("call.quiet", {"call": started["call"], "reason": "cancelled"})
+    await mentee.next_push("log", {"kind": "call.missed"})
+    assert await kinds(mentor, pair.room) == ["call.started", "call.missed"]
+    assert (await join(mentor, pair.room))["call"] is None
+
+
+async def test_K1_ringing_ends_by_itself(connect_python: Fleet, own_server: OpenServer) -> None:
+    server = await own_server(RING_S=5)
+    pair = await server.pair()
+    mentor = await connect_python(pair.mentor, server=server)
+    mentee = await connect_python(pair.mentee, server=server)
+    await join(mentor, pair.room)
+    started = await call(mentor, pair.room)
+    await mentee.next_push("call.ring", {"call": started["call"]})
+    await mentee.next_push("call.quiet", {"call": started["call"], "reason": "timeout"}, timeout_s=8)
+    assert (await join(mentee, pair.room))["call"]["id"] == started["call"], "the caller still waits there"
+
+
+async def test_K1_the_last_to_leave_ends_the_call(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    await two.caller.done("call.leave", {"room": pair.room, "call": two.call})
+    await two.callee.next_push("peer", {"peer": two.peers[two.caller], "media": None})
+    assert await kinds(two.callee, pair.room) == ["call.started"]
+    assert (await join(two.callee, pair.room))["call"]["id"] == two.call
+    await two.callee.done("call.leave", {"room": pair.room, "call": two.call})
+    ended = await two.caller.next_push("log", {"kind": "call.ended"})
+    assert isinstance(ended["seconds"], int)
+    assert 0 <= ended["seconds"] < 60
+    assert await kinds(two.caller, pair.room) == ["call.started", "call.ended"]
+    assert (await join(two.caller, pair.room))["call"] is None
+
+
+async def test_K1_a_call_that_is_over_is_gone(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    for client in (two.caller, two.callee):
+        await client.done("call.leave", {"room": pair.room, "call": two.call})
+    over = {"room": pair.room, "call": two.call}
+    for event, request in (
+        ("call.join", {**over, "media": CAMERA}),
+        ("call.leave", over),
+        ("call.decline", over),
+        ("call.media", {**over, "media": CAMERA}),
+        ("call.signal", two.signal(two.caller)),
+    ):
+        error = await two.caller.refused(event, request)
+        assert error["code"] in {"gone", "conflict"}, event
+    assert await kinds(two.caller, pair.room) == ["call.started", "call.ended"]
+
+
+async def test_K1_the_next_call_is_another_one(connect: Fleet, pair: Pair) -> None:
+    mentor, mentee = await meet(connect, pair)
+    calls = []
+    for _ in range(2):
+        started = await call(mentor, pair.room)
+        await call(mentee, pair.room)
+        for client in (mentor, mentee):
+            await client.done("call.leave", {"room": pair.room, "call": started["call"]})
+        calls.append(started["call"])
+    assert calls[0] != calls[1]
+    rings = [(await mentee.next_push("call.ring"))["call"] for _ in calls]
+    assert rings == calls
+
+
+async def test_K1_both_calling_at_the_same_moment_is_one_call(connect: Fleet, pair: Pair) -> None:
+    mentor, mentee = await meet(connect, pair)
+    one, other = await asyncio.gather(call(mentor, pair.room), call(mentee, pair.room))
+    assert one["call"] == other["call"]
+    assert sorted(len(answer["peers"]) for answer in (one, other)) == [0, 1]
+    assert await kinds(mentor, pair.room) == ["call.started"]
+
+
+async def test_K1_peers_that_vanish_do_not_end_it(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    ringer = two.callee
+    await ringer.next_push("call.ring", {"call": two.call})
+    await two.caller.drop()
+    await two.callee.drop()
+    back = {}
+    for person, old in ((pair.mentor, two.caller), (pair.mentee, two.callee)):
+        client = await connect(person, device=old.device)
+        joined = await join(client, pair.room)
+        assert joined["call"]["id"] == two.call
+        again = await call(client, pair.room, call=two.call)
+        assert again["call"] == two.call
+        back[client] = joined["you"]["peer"]
+    assert set(back.values()) == set(two.peers.values())
+    first = next(iter(back))
+    assert await kinds(first, pair.room) == ["call.started"]
+    marker = await say(first, pair.room, "marker")
+    for client in back:
+        await client.next_push("log", {"id": marker["id"]})
+        assert not client.all("call.ring")
+
+
+@pytest.mark.faults
+async def test_K1_a_call_that_nobody_resumes_is_ended(connect_python: Fleet, own_server: OpenServer) -> None:
+    server = await own_server(AWAY_S=1, CALL_RESUME_S=10)
+    pair = await server.pair()
+    two = await InCall.begin(
+        pair.room,
+        await connect_python(pair.mentor, server=server),
+        await connect_python(pair.mentee, server=server),
+    )
+    await two.caller.drop()
+    await two.callee.drop()
+    late = await connect_python(pair.mentor, server=server, device=two.caller.device)
+    await join(late, pair.room)
+    await late.next_push("log", {"kind": "call.ended"}, timeout_s=20)
+    error = await late.refused("call.join", {"room": pair.room, "call": two.call, "media": CAMERA})
+    assert error["code"] == "gone"
+    assert (await join(late, pair.room))["call"] is None
+    assert await kinds(late, pair.room) == ["call.started", "call.ended"]
+
+
+async def test_K1a_a_leg_grows_with_each_join_and_is_told(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    again = await call(two.caller, pair.room, call=two.call)
+    assert again["leg"] > two.legs[two.caller]
+    peer = two.peers[two.caller]
+    await two.callee.next_push("peer", {"peer": peer, "leg": again["leg"]})
+    peers = (await join(two.callee, pair.room))["peers"]
+    assert [(one["peer"], one["leg"]) for one in peers] == [(peer, again["leg"])]
+
+
+async def test_K1a_a_resumed_leg_is_kept(connect: Fleet, pair: Pair) -> None:
+    """Extension: `leg` in `call.join` keeps one's connections over a reconnect."""
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    await two.caller.drop()
+    back = await connect(pair.mentor, device=two.caller.device)
+    await join(back, pair.room)
+    leg = two.legs[two.caller]
+    assert (await call(back, pair.room, call=two.call, leg=leg))["leg"] == leg
+    assert (await call(back, pair.room, call=two.call, leg=leg + 7))["leg"] > leg
+
+
+async def test_K2_a_signal_is_stamped_and_carried_unchanged(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    offer = {"type": "offer", "sdp": "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n"}
+    await two.caller.done("call.signal", two.signal(two.caller, seq=3, gen=2, description=offer))
+    heard = await two.callee.next_push("call.signal")
+    stamped = {
+        "room": pair.room,
+        "call": two.call,
+        "from": two.peers[two.caller],
+        "from_leg": two.legs[two.caller],
+        "seq": 3,
+        "gen": 2,
+        "description": offer,
+    }
+    assert {name: value for name, value in heard.items() if value is not None} == stamped
+    candidates = [CANDIDATE, {"candidate": "", "sdpMid": "0"}]
+    await two.callee.done("call.signal", two.signal(two.callee, candidates=candidates))
+    heard = await two.caller.next_push("call.signal")
+    assert heard["from"] == two.peers[two.callee]
+    assert heard["candidates"][0] == CANDIDATE
+    assert heard["candidates"][1]["candidate"] == ""
+    assert heard.get("description") is None
+
+
+async def test_K2_signals_keep_their_order_both_ways(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    pending = []
+    for seq in range(60):
+        for client in (two.caller, two.callee):
+            content = {"candidates": [CANDIDATE]} if seq % 3 else {}
+            pending.append(await client.begin("call.signal", two.signal(client, seq=seq, **content)))
+    assert all(ack["ok"] for ack in await asyncio.wait_for(asyncio.gather(*pending), 10))
+    for client in (two.caller, two.callee):
+        await client.next_push("call.signal", {"seq": 59})
+        assert [push["seq"] for push in client.all("call.signal")] == list(range(60))
+
+
+async def test_K2_a_signal_reaches_only_the_peer_it_is_for(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    tablet, second = await connect(pair.mentee), await connect(pair.mentor)
+    await join(tablet, pair.room)
+    await join(second, pair.room)
+    await two.caller.done("call.signal", two.signal(two.caller))
+    await two.callee.next_push("call.signal")
+    marker = await say(two.caller, pair.room, "marker")
+    for client in (tablet, second, two.caller):
+        await client.next_push("log", {"id": marker["id"]})
+        assert not client.all("call.signal")
+
+
+async def test_K2_a_peer_that_is_away_cannot_be_signalled(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    peer = two.peers[two.callee]
+    await two.callee.drop()
+    await two.caller.next_push("peer", {"peer": peer, "state": "away"})
+    assert (await two.caller.refused("call.signal", two.signal(two.caller)))["code"] == "peer_away"
+    back = await connect(pair.mentee, device=two.callee.device)
+    await join(back, pair.room)
+    await call(back, pair.room, call=two.call, leg=two.legs[two.callee])
+    await two.caller.next_push("peer", {"peer": peer, "state": "here"})
+    await two.caller.done("call.signal", two.signal(two.caller, seq=1))
+    assert (await back.next_push("call.signal"))["seq"] == 1
+
+
+async def test_K2_wrong_addresses_are_refused_each_with_its_code(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    tablet = await connect(pair.mentee)
+    outside = (await join(tablet, pair.room))["you"]["peer"]
+    old = two.legs[two.callee]
+    await call(two.callee, pair.room, call=two.call)
+    cases = {
+        "nobody": ({"to": "no-such-peer"}, {"not_found"}),
+        "outside the call": ({"to": outside}, {"peer_away"}),
+        "an old leg": ({"to_leg": old}, {"gone"}),
+        "another call": ({"call": new_key()}, {"gone", "not_found", "conflict"}),
+        "oneself": ({"to": two.peers[two.caller]}, {"not_found", "invalid", "peer_away", "gone"}),
+    }
+    for name, (change, codes) in cases.items():
+        error = await two.caller.refused("call.signal", two.signal(two.caller, **change))
+        assert error["code"] in codes, (name, error)
+    error = await tablet.refused("call.signal", two.signal(two.caller, to=two.peers[two.caller]))
+    assert error["code"] in {"conflict", "forbidden"}, "who is not in the call does not signal"
+    await two.caller.done("call.signal", two.signal(two.caller, to_leg=old + 1, seq=9))
+    await two.callee.next_push("call.signal", {"seq": 9})
+    assert len(two.callee.all("call.signal")) == 1
+
+
+async def test_K2_the_content_of_a_signal_is_stored_nowhere(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    secret = f"secret-{new_key()}"
+    offer = {"type": "offer", "sdp": secret}
+    await two.caller.done("call.signal", two.signal(two.caller, description=offer))
+    await two.callee.next_push("call.signal")
+    marker = await say(two.caller, pair.room, f"marker-{secret[7:]}")
+    assert secret not in str(await history(two.caller, pair.room))
+    server = connect.server
+    files = [file for file in server.data.rglob("*") if file.is_file()]
+    holding = [file.name for file in files if secret.encode() in file.read_bytes()]
+    assert holding == []
+    assert secret not in server.log
+    assert [file for file in files if f"marker-{secret[7:]}".encode() in file.read_bytes()], (
+        "the search itself finds what is stored",
+        marker,
+    )
+
+
+async def test_K3_the_mentee_is_the_polite_one(connect: Fleet, pair: Pair) -> None:
+    mentor, mentee = await connect(pair.mentor), await connect(pair.mentee)
+    assert (await join(mentor, pair.room))["you"]["polite"] is False
+    assert (await join(mentee, pair.room))["you"]["polite"] is True
+
+
+async def test_K3_a_peer_without_rollback_is_let_in(connect: Fleet, pair: Pair) -> None:
+    mentor, mentee = await meet(connect, pair)
+    await call(mentor, pair.room, rollback=True)
+    await call(mentee, pair.room, rollback=False)
+
+
+async def test_K4_media_changes_are_pushed_and_only_inside_the_call(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    media = {"audio": False, "video": False, "screen": True, "streams": {"camera": "c", "screen": "s"}}
+    request = {"room": pair.room, "call": two.call, "media": media}
+    await two.callee.done("call.media", request)
+    told = await two.caller.next_push("peer", lambda push: bool(push["media"] and push["media"]["screen"]))
+    assert told["media"] == media
+    await two.callee.done("call.leave", {"room": pair.room, "call": two.call})
+    assert (await two.callee.refused("call.media", request))["code"] in {"conflict", "gone"}
+
+
+async def test_K4_ice_is_renewed_on_request(connect: Fleet, pair: Pair) -> None:
+    mentor, _ = await meet(connect, pair)
+    renewed = await mentor.done("ice", {"room": pair.room})
+    shaped(renewed, Ice)
+    assert renewed["policy"] == "all"
+    assert renewed["servers"] == [], "no third party unless the operator names one"
+
+
+async def test_K4_relay_credentials_live_for_ten_minutes_at_least(
+    connect_python: Fleet, own_server: OpenServer
+) -> None:
+    server = await own_server(
+        TURN_URLS="turn:relay.example.org:3478?transport=udp",
+        TURN_SECRET="only for tests",
+        RELAY_POLICY="relay",
+    )
+    pair = await server.pair()
+    mentor = await connect_python(pair.mentor, server=server)
+    joined = await join(mentor, pair.room)
+    renewed = shaped(await mentor.done("ice", {"room": pair.room}), Ice)
+    for ice in (shaped(joined["ice"], Ice), renewed):
+        relay = next(one for one in ice.servers if "turn:" in str(one.urls))
+        assert relay.username
+        assert relay.credential
+        assert "only for tests" not in relay.credential
+        assert ice.policy == "relay"
+        assert ice.expires_at
+        assert ice.expires_at - joined["log"].get("at", 0) > 0
+    assert "only for tests" not in server.log
+
+
+async def test_K1_leaving_twice_is_harmless(connect: Fleet, pair: Pair) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    leave = {"room": pair.room, "call": two.call}
+    await two.caller.done("call.leave", leave)
+    again = await two.caller.ask("call.leave", leave)
+    assert again["ok"] or again["error"]["code"] in {"conflict", "gone"}
+    assert (await join(two.callee, pair.room))["call"]["id"] == two.call
+
+
+async def test_K1_a_partner_that_comes_while_it_rings_hears_it(connect: Fleet, pair: Pair) -> None:
+    mentor = await connect(pair.mentor)
+    await join(mentor, pair.room)
+    started = await call(mentor, pair.room)
+    mentee = await connect(pair.mentee)
+    joined = await join(mentee, pair.room)
+    assert joined["call"]["id"] == started["call"]
+
+    async def rings() -> bool:
+        return bool(mentee.all("call.ring"))
+
+    await until(rings, "the ring for who comes late")
+
+
+async def test_K1_a_mentee_calls_as_well_as_a_mentor(connect: Fleet, pair: Pair) -> None:
+    mentor, mentee = await meet(connect, pair)
+    started = await call(mentee, pair.room)
+    ring = await mentor.next_push("call.ring")
+    assert (ring["call"], ring["by"]) == (started["call"], pair.mentee.person)
+
+
+async def test_K2_signals_of_a_muted_content_type_are_refused(connect: Fleet, pair: Pair) -> None:
+    """`pranswer` and `answer` pass like `offer`; what W3C does not know does not."""
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    for kind in ("answer", "pranswer"):
+        await two.caller.done("call.signal", two.signal(two.caller, description={**OFFER, "type": kind}))
+    error = await two.caller.refused(
+        "call.signal", two.signal(two.caller, description={**OFFER, "type": "bye"})
+    )
+    assert (error["code"], error["field"]) == ("invalid", "description.type")
