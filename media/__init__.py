@@ -1,1 +1,1 @@
-"""WebRTC on the server: relay credentials, ICE configuration, aiortc peers. Knows nothing of rooms."""
+"""WebRTC on the server: ICE configuration and relay credentials. It knows nothing of rooms."""

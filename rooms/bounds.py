@@ -166,7 +166,9 @@ def _call_signal(command: c.CallSignal, limits: Limits) -> None:
     _name(command.call, "call")
     _name(command.to, "to")
     if (command.description is None) == (command.candidates is None):
-        raise Invalid("A signal carries a description or candidates, exactly one of them.", field="description")
+        raise Invalid(
+            "A signal carries a description or candidates, exactly one of them.", field="description"
+        )
     if command.description is not None:
         _sized(command.description.sdp, limits.description_bytes, "description.sdp")
     candidates = command.candidates or []
@@ -191,4 +193,3 @@ _CHECKS: dict[type, Callable[..., None]] = {
     c.CallMedia: _call_media,
     c.CallSignal: _call_signal,
 }
-

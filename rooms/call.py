@@ -1,8 +1,8 @@
 """The call of a room: ring, answer, move, hang up, vanish, resume (rules K1–K4, R4). Pure: the time and new ids are passed in.
 
-    nothing ──join──▶ ringing ──other joins──▶ answered ──last leave──▶ call.ended
-                         │ decline, 45 s: quiet                │ all vanish
-                         └──last leave──▶ call.missed          └──10 min──▶ call.ended
+nothing ──join──▶ ringing ──other joins──▶ answered ──last leave──▶ call.ended
+                     │ decline, 45 s: quiet                │ all vanish
+                     └──last leave──▶ call.missed          └──10 min──▶ call.ended
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ def _present(live: Live, here: Here) -> Peer:
 
 def _start(live: Live, here: Here, new_call: str, rules: CallRules) -> Decision:
     others = tuple(person for person in here.members if person != here.person)
-    call = Call(id=new_call, by=here.person, since=here.now, ring_until=here.now + rules.ring_ms if others else None)
+    call = Call(
+        id=new_call, by=here.person, since=here.now, ring_until=here.now + rules.ring_ms if others else None
+    )
     started = CallStarted(by=here.person, key=derived_key(new_call, "started"), call=new_call)
     ring = RingPush(room=here.slug, call=new_call, by=here.person)
     return Decision(live.with_call(call), (started,), tuple(Notice(person, ring) for person in others))
@@ -145,7 +147,9 @@ def _start(live: Live, here: Here, new_call: str, rules: CallRules) -> Decision:
 def _answer(live: Live, here: Here) -> Decision:
     assert live.call is not None
     answered = live.with_call(replace(live.call, answered=True))
-    return _quiet(answered, here.slug, here.members, "answered") if live.call.ring_until else Decision(answered)
+    return (
+        _quiet(answered, here.slug, here.members, "answered") if live.call.ring_until else Decision(answered)
+    )
 
 
 def _with_leg(live: Live, me: Peer, command: CallJoin) -> Live:

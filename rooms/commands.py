@@ -19,14 +19,14 @@ class Strict(Struct, frozen=True, forbid_unknown_fields=True):
     """An object from a client: nothing that is not declared passes."""
 
 
-class Streams(Strict):
+class Streams(Strict, frozen=True):
     """MediaStream ids (W3C Media Capture §4.2) that tell camera and screen apart."""
 
     camera: str | None = None
     screen: str | None = None
 
 
-class Media(Strict):
+class Media(Strict, frozen=True):
     """What a device sends in the call at this moment."""
 
     audio: bool
@@ -35,7 +35,7 @@ class Media(Strict):
     streams: Streams | None = None
 
 
-class Cursor(Strict):
+class Cursor(Strict, frozen=True):
     """How far a client has seen a room's log (rule L5)."""
 
     epoch: str
@@ -43,14 +43,14 @@ class Cursor(Strict):
     key: str | None = None
 
 
-class Description(Strict):
+class Description(Strict, frozen=True):
     """RTCSessionDescriptionInit (W3C WebRTC §4.6.2)."""
 
     type: Literal["offer", "answer", "pranswer"]
     sdp: str
 
 
-class Candidate(Strict):
+class Candidate(Strict, frozen=True):
     """RTCIceCandidateInit (W3C WebRTC §4.8.1); the empty `candidate` ends a generation's candidates."""
 
     candidate: str
@@ -59,7 +59,7 @@ class Candidate(Strict):
     usernameFragment: str | None = None
 
 
-class RoomJoin(Strict):
+class RoomJoin(Strict, frozen=True):
     """R1: enter a room, or resume in it."""
 
     room: str
@@ -67,13 +67,13 @@ class RoomJoin(Strict):
     limit: int | None = None
 
 
-class RoomLeave(Strict):
+class RoomLeave(Strict, frozen=True):
     """R6: leave a room at once, without the grace of a dropped socket."""
 
     room: str
 
 
-class LogPage(Strict):
+class LogPage(Strict, frozen=True):
     """L6: read the log; bounds are exclusive, neither bound = the newest page."""
 
     room: str
@@ -82,7 +82,7 @@ class LogPage(Strict):
     after: str | None = None
 
 
-class ChatSend(Strict):
+class ChatSend(Strict, frozen=True):
     """L9: say something."""
 
     room: str
@@ -92,7 +92,7 @@ class ChatSend(Strict):
     files: list[msgspec.Raw] | None = None
 
 
-class ChatEdit(Strict):
+class ChatEdit(Strict, frozen=True):
     """L9: say it better (own messages)."""
 
     room: str
@@ -101,7 +101,7 @@ class ChatEdit(Strict):
     text: str
 
 
-class ChatDelete(Strict):
+class ChatDelete(Strict, frozen=True):
     """L9: take it back (own messages)."""
 
     room: str
@@ -109,7 +109,7 @@ class ChatDelete(Strict):
     id: str
 
 
-class ChatReact(Strict):
+class ChatReact(Strict, frozen=True):
     """L9: put an emoji on a message, or take it off."""
 
     room: str
@@ -119,21 +119,21 @@ class ChatReact(Strict):
     on: bool
 
 
-class ChatTyping(Strict):
+class ChatTyping(Strict, frozen=True):
     """L10: never stored."""
 
     room: str
     on: bool
 
 
-class ChatRead(Strict):
+class ChatRead(Strict, frozen=True):
     """L10: seen up to and including `id`."""
 
     room: str
     id: str
 
 
-class CallJoin(Strict):
+class CallJoin(Strict, frozen=True):
     """K1: start, answer or resume the room's call.
 
     `call` resumes that very call silently. `leg` says "I still hold the connections of this leg of mine" (K5): the server
@@ -147,21 +147,21 @@ class CallJoin(Strict):
     leg: Count | None = None
 
 
-class CallLeave(Strict):
+class CallLeave(Strict, frozen=True):
     """K1: hang up."""
 
     room: str
     call: str
 
 
-class CallDecline(Strict):
+class CallDecline(Strict, frozen=True):
     """K1: do not answer a ringing call."""
 
     room: str
     call: str
 
 
-class CallMedia(Strict):
+class CallMedia(Strict, frozen=True):
     """K4: camera, microphone or screen went on or off."""
 
     room: str
@@ -169,7 +169,7 @@ class CallMedia(Strict):
     media: Media
 
 
-class CallSignal(Strict):
+class CallSignal(Strict, frozen=True):
     """K2: hand a description or candidates (exactly one of the two) to one peer."""
 
     room: str
@@ -182,7 +182,7 @@ class CallSignal(Strict):
     candidates: list[Candidate] | None = None
 
 
-class Ice(Strict):
+class Ice(Strict, frozen=True):
     """K4: fresh relay credentials."""
 
     room: str

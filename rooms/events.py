@@ -17,7 +17,7 @@ class Happened(Struct, frozen=True, kw_only=True, tag_field="kind", omit_default
     key: str
 
 
-class ChatPosted(Happened, tag="chat.posted"):
+class ChatPosted(Happened, frozen=True, kw_only=True, tag="chat.posted"):
     text: str
     reply_to: str | None = None
 
@@ -30,7 +30,7 @@ class Posted(Struct, frozen=True, omit_defaults=True):
     reply_to: str | None = None
 
 
-class ChatEdited(Happened, tag="chat.edited"):
+class ChatEdited(Happened, frozen=True, kw_only=True, tag="chat.edited"):
     """L8: stands for the whole message at the place of `ref`; the earlier text is gone."""
 
     ref: str
@@ -38,26 +38,26 @@ class ChatEdited(Happened, tag="chat.edited"):
     posted: Posted
 
 
-class ChatDeleted(Happened, tag="chat.deleted"):
+class ChatDeleted(Happened, frozen=True, kw_only=True, tag="chat.deleted"):
     ref: str
 
 
-class ChatReacted(Happened, tag="chat.reacted"):
+class ChatReacted(Happened, frozen=True, kw_only=True, tag="chat.reacted"):
     ref: str
     emoji: str
     on: bool
 
 
-class CallStarted(Happened, tag="call.started"):
+class CallStarted(Happened, frozen=True, kw_only=True, tag="call.started"):
     call: str
 
 
-class CallEnded(Happened, tag="call.ended"):
+class CallEnded(Happened, frozen=True, kw_only=True, tag="call.ended"):
     call: str
     seconds: int
 
 
-class CallMissed(Happened, tag="call.missed"):
+class CallMissed(Happened, frozen=True, kw_only=True, tag="call.missed"):
     """Nobody answered before the caller gave up; `by` is the caller."""
 
     call: str
@@ -77,6 +77,7 @@ def encode(event: Event) -> bytes:
 def decode(body: bytes) -> Event | None:
     """Read a stored body; None for a kind that this version does not know."""
     try:
-        return _decoder.decode(body)
+        event: Event = _decoder.decode(body)
     except msgspec.ValidationError:
         return None
+    return event

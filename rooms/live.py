@@ -30,19 +30,20 @@ class Peer(Struct, frozen=True, omit_defaults=True):
     rollback: bool = True
 
     def shown(self) -> PeerShown:
-        state = "here" if self.away_until is None else "away"
         return PeerShown(
             peer=self.peer,
             person=self.person,
             device=self.device,
-            state=state,
+            state="here" if self.away_until is None else "away",
             leg=self.leg,
             media=self.media,
             rollback=self.rollback,
         )
 
     def in_call(self) -> CallPeer:
-        return CallPeer(peer=self.peer, person=self.person, leg=self.leg, media=self.media, rollback=self.rollback)
+        return CallPeer(
+            peer=self.peer, person=self.person, leg=self.leg, media=self.media, rollback=self.rollback
+        )
 
 
 class Call(Struct, frozen=True, omit_defaults=True):
@@ -112,7 +113,12 @@ def moved(slug: str, old: Live, new: Live) -> Iterator[tuple[str, MovedPush]]:
     for peer in new.callers():
         for other in old.callers():
             now = new.peers.get(other.peer)
-            if other.person == peer.person and other.peer != peer.peer and now is not None and now.media is None:
+            if (
+                other.person == peer.person
+                and other.peer != peer.peer
+                and now is not None
+                and now.media is None
+            ):
                 yield other.peer, MovedPush(room=slug, call=new.call.id)
 
 

@@ -19,6 +19,14 @@ class Member(Struct, frozen=True):
     tz: str
 
 
+class Membership(Struct, frozen=True):
+    """One living room of somebody, as they are told of it."""
+
+    slug: str
+    title: str
+    role: Role
+
+
 class RoomRecord(Struct, frozen=True):
     """A room as the directory has it. The slug never changes and is what a link names."""
 

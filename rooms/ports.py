@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from rooms.log import Entry
-from rooms.membership import RoomRecord
+from rooms.membership import Membership, RoomRecord
 
 
 class Request(Struct, frozen=True):
@@ -157,6 +157,6 @@ class Memberships(Protocol):
         """None for a room that never was or whose pair was removed."""
         ...
 
-    async def rooms_of(self, person: str) -> tuple[str, ...]:
-        """The slugs of all rooms of a person."""
+    async def memberships(self, person_id: str) -> list[Membership]:
+        """All living rooms of a person."""
         ...

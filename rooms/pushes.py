@@ -15,7 +15,7 @@ class Sent(Struct, frozen=True, omit_defaults=True):
     """An object from the server."""
 
 
-class Placed(Sent):
+class Placed(Sent, frozen=True):
     """What the log adds to an event: `log` pushes and history are `Placed` and an event in one object (L1)."""
 
     room: str
@@ -24,12 +24,12 @@ class Placed(Sent):
     at: int
 
 
-class StreamsShown(Sent):
+class StreamsShown(Sent, frozen=True):
     camera: str | None = None
     screen: str | None = None
 
 
-class MediaShown(Sent):
+class MediaShown(Sent, frozen=True):
     """What a device sends in the call. The strict `commands.Media` as it is kept and shown: read tolerantly, because a
     node of the next version may have written it."""
 
@@ -40,11 +40,12 @@ class MediaShown(Sent):
 
     @classmethod
     def of(cls, media: Media) -> MediaShown:
-        streams = media.streams and StreamsShown(camera=media.streams.camera, screen=media.streams.screen)
+        named = media.streams
+        streams = StreamsShown(camera=named.camera, screen=named.screen) if named else None
         return cls(audio=media.audio, video=media.video, screen=media.screen, streams=streams)
 
 
-class PeerShown(Sent):
+class PeerShown(Sent, frozen=True):
     """A device in a room as the others see it (R1, R5). `media` is null outside the call."""
 
     peer: str
@@ -56,7 +57,7 @@ class PeerShown(Sent):
     rollback: bool = True
 
 
-class PeerPush(Sent):
+class PeerPush(Sent, frozen=True):
     """R5. `rollback: false` (an addition): this peer cannot roll back, so the other side of it is polite (K3)."""
 
     room: str
@@ -69,7 +70,7 @@ class PeerPush(Sent):
     rollback: bool = True
 
 
-class PersonPush(Sent):
+class PersonPush(Sent, frozen=True):
     """R1: `online` = has a socket anywhere."""
 
     room: str
@@ -77,7 +78,7 @@ class PersonPush(Sent):
     online: bool
 
 
-class TypingPush(Sent):
+class TypingPush(Sent, frozen=True):
     """L10."""
 
     room: str
@@ -85,7 +86,7 @@ class TypingPush(Sent):
     on: bool
 
 
-class ReadPush(Sent):
+class ReadPush(Sent, frozen=True):
     """L10."""
 
     room: str
@@ -93,7 +94,7 @@ class ReadPush(Sent):
     id: str
 
 
-class RingPush(Sent):
+class RingPush(Sent, frozen=True):
     """K1: on all the partner's sockets, in the room or not."""
 
     room: str
@@ -101,7 +102,7 @@ class RingPush(Sent):
     by: str
 
 
-class QuietPush(Sent):
+class QuietPush(Sent, frozen=True):
     """K1: the ringing is over."""
 
     room: str
@@ -109,14 +110,14 @@ class QuietPush(Sent):
     reason: Literal["answered", "declined", "cancelled", "timeout"]
 
 
-class MovedPush(Sent):
+class MovedPush(Sent, frozen=True):
     """R4: this person's part in the call is on another device now."""
 
     room: str
     call: str
 
 
-class SignalPush(Sent, kw_only=True, rename={"from_": "from"}):
+class SignalPush(Sent, frozen=True, kw_only=True, rename={"from_": "from"}):
     """K2: `from` and `from_leg` are the server's word, never the sender's."""
 
     room: str
@@ -129,27 +130,27 @@ class SignalPush(Sent, kw_only=True, rename={"from_": "from"}):
     candidates: list[Candidate] | None = None
 
 
-class ResetPush(Sent):
+class ResetPush(Sent, frozen=True):
     """L1: the room's log began anew."""
 
     room: str
     reason: Literal["epoch", "diverged"]
 
 
-class ReplacedPush(Sent):
+class ReplacedPush(Sent, frozen=True):
     """R3, and the limit on sockets of one person."""
 
     reason: Literal["device", "too_many"]
 
 
-class RevokedPush(Sent):
+class RevokedPush(Sent, frozen=True):
     """C4."""
 
-    reason: Literal["revoked", "logout", "removed"]
+    reason: Literal["revoked", "removed"]
     room: str | None = None
 
 
-class GoawayPush(Sent):
+class GoawayPush(Sent, frozen=True):
     """C3."""
 
     in_ms: int
@@ -174,7 +175,7 @@ PUSHES: dict[str, type[Sent]] = {
 """Every server event of the contract by its name on the wire."""
 
 
-class You(Sent):
+class You(Sent, frozen=True):
     """Oneself in the answer to `room.join`. `media` is null unless this peer is in the call (an addition to R1)."""
 
     peer: str
@@ -185,12 +186,12 @@ class You(Sent):
     media: MediaShown | None
 
 
-class RoomShown(Sent):
+class RoomShown(Sent, frozen=True):
     slug: str
     title: str
 
 
-class PersonShown(Sent):
+class PersonShown(Sent, frozen=True):
     person: str
     name: str
     role: Role
@@ -199,12 +200,12 @@ class PersonShown(Sent):
     read: str | None
 
 
-class CallShown(Sent):
+class CallShown(Sent, frozen=True):
     id: str
     since: int
 
 
-class LogShown(Sent):
+class LogShown(Sent, frozen=True):
     """L5: one page of the log and where it stands."""
 
     epoch: str
@@ -214,7 +215,7 @@ class LogShown(Sent):
     reset: Literal["trimmed", "diverged", "epoch"] | None
 
 
-class IceServer(Sent):
+class IceServer(Sent, frozen=True):
     """RTCIceServer (W3C WebRTC §4.2.4)."""
 
     urls: list[str]
@@ -222,15 +223,15 @@ class IceServer(Sent):
     credential: str | None = None
 
 
-class IceShown(Sent):
-    """K4: `expires_at` is null when no relay, so nothing expires."""
+class IceShown(Sent, frozen=True):
+    """K4."""
 
     servers: list[IceServer]
     policy: Literal["all", "relay"]
-    expires_at: int | None
+    expires_at: int
 
 
-class Joined(Sent):
+class Joined(Sent, frozen=True):
     """The answer to `room.join`: all that is needed to draw the room and to send an offer (R1)."""
 
     ok: bool
@@ -244,7 +245,7 @@ class Joined(Sent):
     ice: IceShown
 
 
-class Paged(Sent):
+class Paged(Sent, frozen=True):
     """The answer to `log.page` (L6)."""
 
     ok: bool
@@ -252,7 +253,7 @@ class Paged(Sent):
     more: bool
 
 
-class Appended(Sent):
+class Appended(Sent, frozen=True):
     """The answer to every `chat.` request with a key (L3, L9)."""
 
     ok: bool
@@ -261,7 +262,7 @@ class Appended(Sent):
     dup: bool
 
 
-class CallPeer(Sent):
+class CallPeer(Sent, frozen=True):
     peer: str
     person: str
     leg: int
@@ -269,7 +270,7 @@ class CallPeer(Sent):
     rollback: bool = True
 
 
-class CallJoined(Sent):
+class CallJoined(Sent, frozen=True):
     """The answer to `call.join` (K1, K1a)."""
 
     ok: bool
@@ -278,22 +279,22 @@ class CallJoined(Sent):
     peers: list[CallPeer]
 
 
-class IceAnswer(Sent):
+class IceAnswer(Sent, frozen=True):
     """The answer to `ice` (K4)."""
 
     ok: bool
     servers: list[IceServer]
     policy: Literal["all", "relay"]
-    expires_at: int | None
+    expires_at: int
 
 
-class Done(Sent):
+class Done(Sent, frozen=True):
     """The answer where there is nothing to say."""
 
     ok: bool = True
 
 
-class Refusal(Sent):
+class Refusal(Sent, frozen=True):
     """T2: the `error` of a refused request."""
 
     code: str
@@ -303,7 +304,7 @@ class Refusal(Sent):
     current: Any = None
 
 
-class Refused(Sent):
+class Refused(Sent, frozen=True):
     ok: bool
     error: Refusal
 

@@ -57,7 +57,11 @@ def field_of(complaint: str) -> str | None:
 
 def refusal(error: RoomError) -> Refusal:
     return Refusal(
-        code=error.code, message=error.message, retry_ms=error.retry_ms, field=error.field, current=error.current
+        code=error.code,
+        message=error.message,
+        retry_ms=error.retry_ms,
+        field=error.field,
+        current=error.current,
     )
 
 

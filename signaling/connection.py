@@ -33,5 +33,3 @@ class Connection(Protocol):
     def dismiss(self, last: ReplacedPush | RevokedPush) -> None:
         """Says why, and closes the transport for good."""
         ...
-
-

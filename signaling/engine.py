@@ -133,9 +133,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         super().__init__(**options)
         self.backlog_bytes = backlog_bytes
         self.on_overflow = on_overflow
-        self._async = {**self._async, "websocket": WebSocket}
+        driver: dict[str, Any] = self._async
+        self._async = {**driver, "websocket": WebSocket}
 
-    async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None) -> Any:
+    async def _handle_connect(
+        self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None
+    ) -> Any:
         """As engineio 4.15 does it, but for the class of the socket."""
         if jsonp_index is not None:
             return self._bad_request("JSONP is not served")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rooms.commands import Strict
 
 
-class Auth(Strict):
+class Auth(Strict, frozen=True):
     """C1. `device` is one tab or app instance. Without `token` a log-in cookie counts; `login` says which of a browser's
     several (an addition to C1: two personal links in two tabs are two people)."""
 

@@ -23,13 +23,18 @@ class Metrics:
             registry=self.registry,
         )
         self.refusals = Counter(
-            "telementor_refusals_total", "Requests that were refused", ["verb", "code"], registry=self.registry
+            "telementor_refusals_total",
+            "Requests that were refused",
+            ["verb", "code"],
+            registry=self.registry,
         )
         self.refused_sockets = Counter(
             "telementor_refused_sockets_total", "Sockets that were refused", ["code"], registry=self.registry
         )
         self.overflows = Counter(
-            "telementor_overflows_total", "Sockets closed because too much waited for them", registry=self.registry
+            "telementor_overflows_total",
+            "Sockets closed because too much waited for them",
+            registry=self.registry,
         )
 
     def handled(self, verb: str, seconds: float) -> None:

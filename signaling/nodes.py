@@ -105,9 +105,9 @@ class Nodes:
             if there := self._connections.get(socket.decode()):
                 there.send(frame)
         elif kind == b"K":
-            socket, _, reason = body.decode().partition(" ")
-            if there := self._connections.get(socket):
-                there.dismiss(ReplacedPush(reason="too_many" if reason == "too_many" else "device"))
+            dismissed, _, reason = body.partition(b" ")
+            if there := self._connections.get(dismissed.decode()):
+                there.dismiss(ReplacedPush(reason="too_many" if reason == b"too_many" else "device"))
         elif kind == b"N":
             for connection in self.of_person(_person(channel)):
                 connection.send(body)

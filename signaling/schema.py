@@ -58,7 +58,10 @@ def main() -> int:
     text = json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
     if "--check" in sys.argv:
         if not SCHEMA.exists() or SCHEMA.read_text() != text:
-            print("web_client/src/protocol/schema.json is not of these structs: run `python -m signaling.schema`", file=sys.stderr)
+            print(
+                "web_client/src/protocol/schema.json is not of these structs: run `python -m signaling.schema`",
+                file=sys.stderr,
+            )
             return 1
         return 0
     SCHEMA.parent.mkdir(parents=True, exist_ok=True)

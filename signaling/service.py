@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import structlog
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -126,7 +127,7 @@ class Service:
         already = self._hub.rooms_of(connection)
         if len(already) >= self._rates.rooms_per_socket and record.slug not in {r.slug for r in already}:
             raise TooLarge(f"One socket may join at most {self._rates.rooms_per_socket} rooms.", field="room")
-        several = len(await self._memberships.rooms_of(person)) > 1
+        several = len(await self._memberships.memberships(person)) > 1
         resident = await self._hub.open(record)
         me = peer_id(record.slug, person, connection.identity.device)
         seat = self._hub.sit(resident, connection, me, several=several)
@@ -190,7 +191,11 @@ class Service:
         resident, _ = await self._seat(connection, command.room)
         limit = bounds.page_limit(command.limit, self._limits)
         entries, more = await self._log.page(
-            resident.slug, before=command.before, after=command.after, limit=limit, max_bytes=self._rates.page_bytes
+            resident.slug,
+            before=command.before,
+            after=command.after,
+            limit=limit,
+            max_bytes=self._rates.page_bytes,
         )
         shown = [_raw(wire(resident.slug, entry)) for entry in entries]
         return Reply(pack(p.Paged(ok=True, events=shown, more=more)))
@@ -213,7 +218,9 @@ class Service:
     async def react(self, connection: Connection, command: c.ChatReact) -> Reply:
         return await self._rewrite(connection, command, "chat.react", "react", chat.react)
 
-    async def _rewrite(self, connection: Connection, command: Any, verb: str, how: Any, decide: Callable[..., Event]) -> Reply:
+    async def _rewrite(
+        self, connection: Connection, command: Any, verb: str, how: Any, decide: Callable[..., Event]
+    ) -> Reply:
         """Decide on the newest form of a message, and append only if it still is the newest."""
         resident, seat = await self._seat(connection, command.room)
         request = await self._request(resident, seat, command.key, verb)
@@ -279,7 +286,9 @@ class Service:
         )
         assert live.call is not None
         others = [peer.in_call() for peer in live.callers() if peer.peer != seat.peer]
-        return Reply(pack(p.CallJoined(ok=True, call=live.call.id, leg=live.peers[seat.peer].leg, peers=others)))
+        return Reply(
+            pack(p.CallJoined(ok=True, call=live.call.id, leg=live.peers[seat.peer].leg, peers=others))
+        )
 
     async def call_leave(self, connection: Connection, command: c.CallLeave) -> Reply:
         resident, seat = await self._seat(connection, command.room)
@@ -320,7 +329,9 @@ class Service:
             if there is None:
                 raise PeerAway
             there.send(frame)
-        elif not await self._registry.publish(node_channel(target.node), f"X{target.socket} ".encode() + frame):
+        elif not await self._registry.publish(
+            node_channel(target.node), f"X{target.socket} ".encode() + frame
+        ):
             raise PeerAway
         return DONE
 
@@ -336,9 +347,15 @@ class Service:
         record = await self._memberships.room(slug) or RoomRecord(slug, "", ())
         await self._commit(record, Decision)
 
+    async def tell(self, slug: str, name: str, push: bytes) -> None:
+        """Something ephemeral for everybody in a room, on every node."""
+        await self._log.whisper(slug, _whisper("-", "-", name, push))
+
     def disconnected(self, connection: Connection) -> None:
         """A socket is gone: its peers are away for the grace, its person perhaps offline."""
-        seats = [(resident, self._hub.unsit(resident, connection)) for resident in self._hub.rooms_of(connection)]
+        seats = [
+            (resident, self._hub.unsit(resident, connection)) for resident in self._hub.rooms_of(connection)
+        ]
         self._own(self._drop(connection, [(resident.record, seat.peer) for resident, seat in seats if seat]))
 
     async def _drop(self, connection: Connection, peers: list[tuple[RoomRecord, str]]) -> None:
@@ -490,7 +507,7 @@ def _appended(written: Written) -> Reply:
 
 
 def _raw(encoded: bytes) -> Any:
-    return p.Raw(encoded)
+    return msgspec.Raw(encoded)
 
 
 def _log_shown(slug: str, resumed: Resume) -> p.LogShown:

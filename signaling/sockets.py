@@ -103,7 +103,9 @@ class SocketConnection:
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     """`draining` says why no new socket is taken, or None."""
 
-    def __init__(self, service: Service, nodes: Nodes, door: Door, limits: SocketLimits, metrics: Metrics) -> None:
+    def __init__(
+        self, service: Service, nodes: Nodes, door: Door, limits: SocketLimits, metrics: Metrics
+    ) -> None:
         self._service = service
         self._nodes = nodes
         self._door = door
@@ -299,5 +301,3 @@ def _refusal(namespace: str, error: RoomError) -> bytes:
     """C2: CONNECT_ERROR with the code as its message."""
     data: Mapping[str, Any] = msgspec.to_builtins(answers.refusal(error))
     return packets.control(packets.CONNECT_ERROR, namespace, {"message": error.code, "data": data})
-
-

@@ -7,6 +7,7 @@ heard again, so that whoever relies on them compares with the log (the log is th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -78,10 +79,9 @@ class Channels:
     async def _send(self, *command: str) -> None:
         if self._connection is None:
             return  # all that is wanted is asked for when the connection is back
-        try:
+        # The listener finds a broken connection and asks again for all that is wanted.
+        with contextlib.suppress(RedisError, OSError):
             await self._connection.send_command(*command)
-        except (RedisError, OSError):
-            pass  # the listener finds the connection broken and restores it
 
     async def _listen_forever(self) -> None:
         first = True
@@ -103,7 +103,8 @@ class Channels:
             await connection.disconnect(nowait=True)
 
     async def _listen(self, first: bool) -> None:
-        connection: Any = self._redis.connection_pool.make_connection()
+        pool: Any = self._redis.connection_pool
+        connection = pool.make_connection()
         await connection.connect()
         self._connection = connection
         waiting = set(self._wanted)

@@ -51,6 +51,11 @@ async def answered(command: Awaitable[Result]) -> Result:
         raise Unavailable(retry_ms=RETRY_MS) from error
 
 
+def publish(redis: Redis, channel: str, message: bytes) -> Awaitable[int]:
+    """The number of subscribers that the store handed it to (sharded pub/sub: in a cluster, those of the channel's slot)."""
+    return cast("Awaitable[int]", redis.execute_command("SPUBLISH", channel, message))  # type: ignore[no-untyped-call]
+
+
 class Script:
     """A Lua script beside this file, sent once and then called by its digest."""
 
@@ -64,9 +69,8 @@ class Script:
         return await answered(self._run(keys, arguments))
 
     async def _run(self, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
-        call = self._redis.evalsha(self._script.sha, len(keys), *keys, *arguments)
         try:
-            return await cast("Awaitable[Any]", call)
+            return await self._redis.evalsha(self._script.sha, len(keys), *keys, *arguments)
         except NoScriptError:
             # A store that was restarted has forgotten it and has executed nothing.
-            return await cast("Awaitable[Any]", self._redis.eval(self._source, len(keys), *keys, *arguments))
+            return await self._redis.eval(self._source, len(keys), *keys, *arguments)

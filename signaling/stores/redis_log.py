@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from rooms.errors import Conflict, Invalid, Limited
 from rooms.log import Entry
 from rooms.ports import Draft, Found, LiveSwap, Rate, Request, Resume, Rewrite, Seen, Snapshot, Stale, Written
-from signaling.stores.redis_client import Script, answered
+from signaling.stores.redis_client import Script, answered, publish
 
 
 def channel(slug: str) -> str:
@@ -129,7 +129,7 @@ class RedisRoomLog:
         return bool(moved)
 
     async def whisper(self, slug: str, push: bytes) -> None:
-        await answered(self._redis.execute_command("SPUBLISH", channel(slug), b"P" + push))
+        await answered(publish(self._redis, channel(slug), b"P" + push))
 
 
 def _request_field(request: Request) -> str:

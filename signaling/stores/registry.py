@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 from redis.asyncio import Redis
 
-from signaling.stores.redis_client import Script, answered
+from signaling.stores.redis_client import Script, answered, publish
 
 CLAIM_MS = 5_000
 """A node that takes a due room and dies leaves it to another after this."""
@@ -86,10 +87,9 @@ class Registry:
     async def claim(self, person: str, key: str, slug: str) -> bool:
         """True when this key of this person belongs to this room, from now on for 24 h at least (L3)."""
         name = f"{person_channel(person)}:key:{key}"
-        holder = await answered(self._redis.set(name, slug, nx=True, get=True, ex=KEY_S))
+        holder: Any = await answered(self._redis.set(name, slug, nx=True, get=True, ex=KEY_S))
         return holder is None or holder.decode() == slug
 
     async def publish(self, channel: str, message: bytes) -> int:
         """The number of nodes that heard it."""
-        heard: int = await answered(self._redis.execute_command("SPUBLISH", channel, message))
-        return heard
+        return await answered(publish(self._redis, channel, message))

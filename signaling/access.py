@@ -1,0 +1,96 @@
+"""Whoever may no longer be here is shown out within 5 s (rule C4): revoked log-ins and tokens, and people who are no longer
+of a room. A change is announced on the person's channel where that is possible, and found by a poll in any case."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+import structlog
+
+from rooms.errors import Unavailable
+from rooms.pushes import RevokedPush
+from signaling.connection import Connection
+from signaling.hub import Hub
+from signaling.nodes import Nodes
+from signaling.stores.directory import Change, Directory
+
+log = structlog.get_logger()
+
+POLL_S = 2.0
+
+
+class Access:
+    def __init__(self, directory: Directory, nodes: Nodes, hub: Hub) -> None:
+        self._directory = directory
+        self._nodes = nodes
+        self._hub = hub
+        self._last_change = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        self._last_change = await self._directory.latest_change_id()
+
+    async def run(self) -> None:
+        away = False
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                changes = await self._directory.changes_after(self._last_change)
+                for change in changes:
+                    await self._apply(change)
+                    self._last_change = max(self._last_change, change.id)
+            except Unavailable:
+                if not away:
+                    log.warning("database is away")
+                away = True
+            else:
+                if away:
+                    log.info("database is back")
+                away = False
+
+    def announced(self, person: str) -> None:
+        task = asyncio.create_task(self._recheck(person))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _apply(self, change: Change) -> None:
+        if change.action == "pair.removed" and change.room is not None:
+            await self._recheck_room(change.room)
+        elif change.action in ("person.revoked", "login.ended") and change.person is not None:
+            await self._recheck(change.person)
+
+    async def _recheck(self, person: str) -> None:
+        """Ends those sockets of a person whose log-in or token is no longer good."""
+        sockets = self._nodes.of_person(person)
+        if not sockets:
+            return
+        try:
+            alive = await self._directory.logins_alive(
+                [s.identity.login for s in sockets if s.identity.login]
+            )
+            alive |= await self._directory.tokens_alive(
+                [s.identity.token for s in sockets if s.identity.token]
+            )
+        except Unavailable:
+            return  # the poll comes by again
+        for socket in sockets:
+            if (socket.identity.login or socket.identity.token) not in alive:
+                self._dismiss(socket, "revoked")
+
+    async def _recheck_room(self, slug: str) -> None:
+        """Ends the sockets that are in a room of which their person is no more."""
+        resident = self._hub.resident(slug)
+        if resident is None:
+            return
+        record = await self._directory.room(slug)
+        members = {member.person for member in record.members} if record else set[str]()
+        for seat in list(resident.seats.values()):
+            if seat.connection.identity.person not in members:
+                self._dismiss(seat.connection, "removed", slug)
+
+    def _dismiss(
+        self, socket: Connection, reason: Literal["revoked", "removed"], room: str | None = None
+    ) -> None:
+        log.info("socket revoked", reason=reason)
+        socket.dismiss(RevokedPush(reason=reason, room=room))

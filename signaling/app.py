@@ -1,0 +1,341 @@
+"""The composition root: the only file that knows everyone. It builds a node from its settings, serves, and takes it down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+
+from media.ice import IceServers
+from rooms.bounds import Limits
+from rooms.call import CallRules
+from rooms.errors import RoomError, Unavailable
+from rooms.membership import RoomRecord
+from rooms.pushes import IceServer, IceShown, PersonPush
+from signaling.access import Access
+from signaling.data_folder import DataFolder
+from signaling.door import Door
+from signaling.hub import Hub
+from signaling.metrics import Metrics
+from signaling.nodes import Nodes
+from signaling.packets import pack
+from signaling.service import Rates, Service
+from signaling.settings import Settings
+from signaling.sockets import SocketLimits, SocketServer
+from signaling.stores import redis_client
+from signaling.stores.channels import Channels
+from signaling.stores.directory import Directory
+from signaling.stores.embedded import EmbeddedStore
+from signaling.stores.redis_log import RedisRoomLog
+from signaling.stores.registry import Registry, person_channel
+from signaling.web import Web
+
+log = structlog.get_logger()
+
+DIST = Path(__file__).parent.parent / "web_client" / "dist"
+"""The built web client: at the same place beside this package in a checkout and in an installation."""
+
+STORE_TIMEOUT_S = 3.0
+"""A command that the store does not answer in this time is `unavailable`, its outcome unknown."""
+
+STOP_S = 1.5
+"""What is left of the 10 s of a stop, after the drain, for leaving in order."""
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Node:
+    """One server process: everything between its sockets and its stores."""
+
+    def __init__(
+        self, settings: Settings, directory: Directory, store_url: str, public_url: str | None
+    ) -> None:
+        self.settings = settings
+        self.directory = directory
+        self.metrics = Metrics()
+        self.redis = redis_client.connect(store_url, STORE_TIMEOUT_S)
+        self.registry = Registry(self.redis)
+        room_log = RedisRoomLog(self.redis)
+        self.channels = Channels(self.redis, self._heard, self._restored, STORE_TIMEOUT_S)
+        name = uuid.uuid4().hex[:12]
+        self.hub = Hub(name, room_log, self.channels.subscribe, self.channels.unsubscribe)
+        self.nodes = Nodes(
+            name,
+            self.registry,
+            lease_ms=settings.node_lease_ms,
+            sockets_per_person=settings.sockets_per_person,
+            subscribe=self.channels.subscribe,
+            unsubscribe=self.channels.unsubscribe,
+        )
+        self.access = Access(directory, self.nodes, self.hub)
+        self.service = Service(
+            node=name,
+            room_log=room_log,
+            memberships=directory,
+            registry=self.registry,
+            hub=self.hub,
+            nodes=self.nodes,
+            limits=_limits(settings),
+            rates=Rates(
+                chat_per_s=settings.chat_per_s,
+                chat_burst=settings.chat_burst,
+                rooms_per_socket=settings.rooms_per_socket,
+                page_bytes=settings.page_bytes,
+            ),
+            rules=CallRules(
+                ring_ms=settings.ring_s * 1000,
+                away_ms=settings.away_s * 1000,
+                resume_ms=settings.call_resume_s * 1000,
+            ),
+            ice=_ice(settings),
+            now_ms=now_ms,
+            new_id=lambda: str(uuid.uuid4()),
+        )
+        self.nodes.on_presence = self._presence
+        self.nodes.on_due = self.service.settle
+        self.nodes.on_lost = self._nodes_lost
+        self.nodes.on_access = self.access.announced
+        door = Door(directory, settings.public_url)
+        self.sockets = SocketServer(
+            self.service,
+            self.nodes,
+            door,
+            SocketLimits(
+                message_bytes=settings.message_bytes,
+                packet_bytes=settings.packet_bytes,
+                backlog_bytes=settings.backlog_bytes,
+                connect_timeout_s=settings.connect_timeout_s,
+                signals_per_s=settings.signals_per_s,
+                signals_burst=settings.signals_burst,
+                typing_per_s=settings.typing_per_s,
+            ),
+            self.metrics,
+        )
+        self.web = Web(
+            door=door,
+            directory=directory,
+            metrics=self.metrics,
+            dist=DIST,
+            ready=self.ready,
+            access_changed=self._access_changed,
+            secure=urlsplit(public_url or "").scheme == "https",
+            login_ttl_s=settings.login_ttl_days * 86_400,
+        )
+
+    async def start(self) -> None:
+        self.channels.start()
+        await self.nodes.start()
+        await self.access.start()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.nodes.run(), name="beats")
+            tasks.create_task(self.access.run(), name="access")
+
+    async def stop(self) -> None:
+        await self.sockets.close_all()
+        await self.service.stop(STOP_S)
+        with contextlib.suppress(Unavailable):
+            await self.registry.depart(self.nodes.node)
+        await self.hub.stop()
+        await self.channels.stop()
+        await self.redis.aclose()
+
+    async def ready(self) -> dict[str, Any]:
+        """Rule "For operators": ready only while store and database answer, and not draining."""
+        state: dict[str, Any] = {"store": True, "database": True, "draining": self.sockets.draining}
+        try:
+            await redis_client.answered(self.redis.ping())
+        except Unavailable:
+            state["store"] = False
+        try:
+            await self.directory.ping()
+        except Unavailable:
+            state["database"] = False
+        self.metrics.store_up.set(state["store"])
+        state["ready"] = state["store"] and state["database"] and not state["draining"]
+        return state
+
+    # What the parts tell each other
+
+    def _heard(self, channel: str, message: bytes) -> None:
+        if self.hub.hears(channel):
+            self.hub.on_message(channel, message)
+        else:
+            self.nodes.on_message(channel, message)
+        self.metrics.rooms.set(len(self.hub.residents()))
+
+    async def _restored(self) -> None:
+        await self.hub.repair_all()
+
+    async def _presence(self, person: str, online: bool) -> None:
+        """R1: the people of all rooms of somebody who came or went are told."""
+        for membership in await self.directory.memberships(person):
+            push = pack(PersonPush(room=membership.slug, person=person, online=online))
+            await self.service.tell(membership.slug, "person", push)
+
+    async def _nodes_lost(self) -> None:
+        """Dead nodes' people are away, and those who had no other socket are offline."""
+        for resident in self.hub.residents():
+            try:
+                await self.service.settle(resident.slug)
+                await self._show_offline(resident.record)
+            except RoomError as error:
+                log.warning("could not settle after a lost node", code=error.code)
+
+    async def _show_offline(self, record: RoomRecord) -> None:
+        persons = [member.person for member in record.members]
+        online = await self.registry.online(persons, self.nodes.alive)
+        if resident := self.hub.resident(record.slug):
+            for person in set(persons) - online:
+                push = pack(PersonPush(room=record.slug, person=person, online=False))
+                self.hub.whisper(resident, "person", push)
+
+    async def _access_changed(self, person: str) -> None:
+        await self.registry.publish(person_channel(person), b"A")
+
+
+async def serve(settings: Settings, welcome: bool = False) -> None:
+    """Serves until SIGTERM or SIGINT, then drains. Prints `listening on http://…` once ready."""
+    folder = DataFolder(settings.data)
+    folder.prepare()
+    async with contextlib.AsyncExitStack() as stack:
+        store_url = settings.redis or await _embedded(stack, folder)
+        directory = await Directory.open(
+            settings.database or folder.sqlite_url, now_ms, login_ttl_days=settings.login_ttl_days
+        )
+        stack.push_async_callback(directory.close)
+        listening = _listen(settings.host, settings.port)
+        address = _address(settings.host, listening)
+        public_url = settings.public_url or address
+        node = Node(settings, directory, store_url, settings.public_url)
+        stack.push_async_callback(node.stop)
+        await node.start()
+        running = await stack.enter_async_context(_background(node.run(), "node"))
+        runner = await _serve_http(node, listening)
+        stack.push_async_callback(runner.cleanup)
+        folder.remember_public_url(public_url)
+        print(f"listening on {address}", flush=True)  # noqa: T201 - the contract's line for scripts
+        if welcome:
+            await _welcome(settings, directory, public_url)
+        # What lives from here to the end needs no collector; a pause in a busy room is a pause in a call's signals.
+        gc.collect()
+        gc.freeze()
+        await _until_told_to_stop(running)
+        await _drain(node)
+
+
+async def _embedded(stack: contextlib.AsyncExitStack, folder: DataFolder) -> str:
+    store = EmbeddedStore(folder)
+    url = await store.start()
+    stack.push_async_callback(store.stop)
+    await stack.enter_async_context(_background(store.watch(), "store"))
+    return url
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Any, name: str) -> AsyncIterator[asyncio.Task[None]]:
+    task: asyncio.Task[None] = asyncio.create_task(work, name=name)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bound before anything is started, so that a taken port is the first thing that is said. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    return listening
+
+
+def _address(host: str, listening: socket.socket) -> str:
+    """Where a browser on this machine finds the server."""
+    port = listening.getsockname()[1]
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{name}:{port}"
+
+
+async def _serve_http(node: Node, listening: socket.socket) -> web.AppRunner:
+    application = node.web.application()
+    node.sockets.attach(application)
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.SockSite(runner, listening, backlog=1024).start()
+    return runner
+
+
+async def _welcome(settings: Settings, directory: Directory, public_url: str) -> None:
+    """`--welcome`: a first pair to try it with, and a fresh link for each of the two."""
+    from signaling.welcome import first_links
+
+    for line in await first_links(directory, public_url, settings.link_ttl_days):
+        print(line, flush=True)  # noqa: T201
+
+
+async def _until_told_to_stop(running: asyncio.Task[None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait({told, running}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if running.done():
+        await running  # whatever ended it is said, and ends the process
+
+
+async def _drain(node: Node) -> None:
+    """C3: not ready, everybody is asked to go, what is in flight is finished."""
+    drain_s = node.settings.drain_s
+    log.info("draining", seconds=drain_s)
+    node.sockets.say_goaway(drain_s * 1000)
+    await node.sockets.drained(drain_s)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        text_code_points=settings.text_code_points,
+        text_bytes=settings.text_bytes,
+        description_bytes=settings.description_bytes,
+        candidates=settings.candidates,
+        candidate_bytes=settings.candidate_bytes,
+        page_default=settings.page_default,
+        page_max=settings.page_max,
+    )
+
+
+def _ice(settings: Settings) -> Any:
+    servers = IceServers(
+        stun_urls=tuple(settings.stun_urls),
+        turn_urls=tuple(settings.turn_urls),
+        turn_secret=settings.turn_secret.reveal() if settings.turn_secret else "",
+        ttl_s=settings.turn_ttl_s,
+        policy=settings.relay_policy,
+    )
+
+    def shown(person: str) -> IceShown:
+        made = servers.configuration(person, now_ms())
+        return IceShown(
+            servers=[IceServer(list(s.urls), s.username, s.credential) for s in made.servers],
+            policy=made.policy,
+            expires_at=made.expires_at,
+        )
+
+    return shown

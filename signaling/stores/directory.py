@@ -1,0 +1,602 @@
+"""Who there is, who is paired with whom, and what they log in with.
+
+The truth about membership and logins. Everything that changes it is written to the audit in the same transaction,
+and the audit is what the nodes poll: `changes_after`.
+
+Time and randomness are handed in at `open`. Secrets (links, logins, access tokens) hold 256 random bits; only their
+SHA-256 is kept, so whoever reads the database can log in as nobody.
+
+Every method raises DatabaseUnavailableError when the database does not answer.
+
+Errors: DirectoryError (what was asked for cannot be; the text is one sentence for a person)
+    ├── SamePersonError      mentor and mentee are one
+    ├── PersonUnknownError
+    ├── RoomUnknownError
+    └── LinkError
+        ├── LinkUnknownError
+        ├── LinkUsedError
+        └── LinkExpiredError also for a link that was revoked: the answer is the same, ask for a new one
+"""
+
+import base64
+import hashlib
+import secrets
+import uuid
+from collections.abc import Callable, Collection
+from typing import Any, Final, Literal, Self
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from rooms.membership import Member, Membership, RoomRecord
+from signaling.stores.database import Database, DatabaseUnavailableError
+from signaling.stores.tables import access_token, audit, link, login, pair, person
+
+_PROGRAMME: Final = "default"
+_DAY_MS: Final = 86_400_000
+# A login's last use is kept to the hour: enough for 90 days, and no write for every request.
+_TOUCH_MS: Final = 3_600_000
+# What one poll may bring; a node that was away for long asks again until it gets fewer.
+CHANGES_MAX: Final = 500
+
+Action = Literal[
+    "person.added",
+    "person.revoked",
+    "pair.added",
+    "pair.removed",
+    "link.created",
+    "link.used",
+    "login.created",
+    "login.ended",
+    "token.created",
+]
+
+
+class DirectoryError(Exception):
+    """What was asked for cannot be; the text is one sentence for a person."""
+
+
+class SamePersonError(DirectoryError):
+    """Mentor and mentee are the same person."""
+
+
+class PersonUnknownError(DirectoryError):
+    """Nobody has that id or address."""
+
+
+class RoomUnknownError(DirectoryError):
+    """There is no such room, or it was removed."""
+
+
+class LinkError(DirectoryError):
+    """A login link does not work."""
+
+
+class LinkUnknownError(LinkError):
+    """Nobody made that link."""
+
+
+class LinkUsedError(LinkError):
+    """The link has worked once already."""
+
+
+class LinkExpiredError(LinkError):
+    """The link was not used in time, or was revoked."""
+
+
+class Named(Struct, frozen=True):
+    """Somebody as an operator writes them. Bounds are checked where it is read (cli): name 200 code points, e-mail 254."""
+
+    name: str
+    email: str
+
+
+class Person(Struct, frozen=True):
+    """`tz` is an IANA time zone, `language` a BCP 47 tag."""
+
+    id: str
+    email: str
+    name: str
+    tz: str
+    language: str
+
+
+class PairAdded(Struct, frozen=True):
+    """`created` is False when the pair had been there."""
+
+    pair: str
+    slug: str
+    mentor: Person
+    mentee: Person
+    created: bool
+
+
+class LinkUsed(Struct, frozen=True):
+    """Who the link logs in, the room that it leads to (None: none, or one that was removed), and the secret of the login
+    that was made in the same step."""
+
+    person: Person
+    slug: str | None
+    secret: str
+
+
+class Login(Struct, frozen=True):
+    """A browser's login that holds. Its last use is known to the hour."""
+
+    id: str
+    person: Person
+    created_ms: int
+    last_used_ms: int
+
+
+class AccessToken(Struct, frozen=True):
+    """A script's token that holds. Its expiry counts only when a connection is made (C4)."""
+
+    id: str
+    person: str
+    expires_ms: int
+
+
+class RefusedToken(Struct, frozen=True):
+    """A token that was good once; the edge can say why it is not any more."""
+
+    reason: Literal["expired", "revoked"]
+
+
+class Change(Struct, frozen=True):
+    """One line of the audit. `person` and `room` are those it is about, `detail` small and without private words."""
+
+    id: int
+    at_ms: int
+    action: Action
+    person: str | None
+    room: str | None
+    detail: dict[str, Any]
+
+
+class Directory:
+    """The one door to people, pairs and logins. Belongs to one event loop; made with `open`."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], int],
+        randomness: Callable[[int], bytes],
+        login_ttl_days: int,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._randomness = randomness
+        self._login_ttl_ms = login_ttl_days * _DAY_MS
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        clock: Callable[[], int],
+        *,
+        randomness: Callable[[int], bytes] = secrets.token_bytes,
+        login_ttl_days: int = 90,
+    ) -> Self:
+        """Connects and brings the tables up to date.
+
+        `clock` gives milliseconds UTC. Raises DatabaseError when the database cannot be used or is newer than we are.
+        """
+        database = Database(url)
+        try:
+            await database.open()
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database, clock, randomness, login_ttl_days)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._database.close()
+
+    async def ping(self) -> None:
+        """Returns when the database answers."""
+        async with self._database.reading() as connection:
+            await connection.execute(sa.select(sa.literal(1)))
+
+    # ------------------------------------------------------------------------------- people and rooms
+
+    async def add_pair(self, mentor: Named, mentee: Named, *, actor: str = "operator") -> PairAdded:
+        """Makes the two people known and gives them one room; done twice it is the same room.
+
+        People are found by e-mail, without regard to case; somebody who is known keeps the name they have.
+        Raises SamePersonError.
+        """
+        if _email_key(mentor.email) == _email_key(mentee.email):
+            raise SamePersonError(f"Mentor and mentee are the same person ({mentor.email}).")
+        async with self._database.writing() as connection:
+            one = await self._known(connection, mentor, actor)
+            other = await self._known(connection, mentee, actor)
+            found = await connection.execute(
+                sa.select(pair.c.id, pair.c.slug).where(
+                    pair.c.programme_id == _PROGRAMME,
+                    pair.c.mentor_id == one.id,
+                    pair.c.mentee_id == other.id,
+                    pair.c.removed_ms.is_(None),
+                )
+            )
+            if row := found.one_or_none():
+                return PairAdded(row.id, row.slug, one, other, created=False)
+            pair_id, slug = self._new_id(), _base32(self._randomness(16))
+            await connection.execute(
+                sa.insert(pair).values(
+                    id=pair_id,
+                    programme_id=_PROGRAMME,
+                    mentor_id=one.id,
+                    mentee_id=other.id,
+                    slug=slug,
+                    created_ms=self._clock(),
+                )
+            )
+            await self._note(connection, actor, "pair.added", pair_id=pair_id)
+            return PairAdded(pair_id, slug, one, other, created=True)
+
+    async def remove_pair(self, slug: str, *, actor: str = "operator") -> None:
+        """Closes the room to both; what they said is kept. Raises RoomUnknownError."""
+        async with self._database.writing() as connection:
+            removed = await connection.execute(
+                sa.update(pair)
+                .where(pair.c.slug == slug, pair.c.removed_ms.is_(None))
+                .values(removed_ms=self._clock())
+                .returning(pair.c.id)
+            )
+            pair_id = removed.scalar_one_or_none()
+            if pair_id is None:
+                raise RoomUnknownError(f"There is no room {slug}.")
+            await self._note(connection, actor, "pair.removed", pair_id=pair_id)
+
+    async def person_by_email(self, email: str) -> Person:
+        """Without regard to case. Raises PersonUnknownError."""
+        async with self._database.reading() as connection:
+            found = await _person_where(connection, person.c.email_key == _email_key(email))
+        if found is None:
+            raise PersonUnknownError(f"Nobody has the e-mail address {email}.")
+        return found
+
+    async def person(self, person_id: str) -> Person | None:
+        """Somebody by id."""
+        async with self._database.reading() as connection:
+            return await _person_where(connection, person.c.id == person_id)
+
+    async def memberships(self, person_id: str) -> list[Membership]:
+        """The living rooms of somebody, oldest first."""
+        mentor, mentee = person.alias("mentor"), person.alias("mentee")
+        query = (
+            sa.select(pair.c.slug, pair.c.mentor_id, mentor.c.name, mentee.c.name)
+            .join(mentor, mentor.c.id == pair.c.mentor_id)
+            .join(mentee, mentee.c.id == pair.c.mentee_id)
+            .where(
+                sa.or_(pair.c.mentor_id == person_id, pair.c.mentee_id == person_id),
+                pair.c.removed_ms.is_(None),
+            )
+            .order_by(pair.c.created_ms, pair.c.id)
+        )
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            Membership(slug, _title(one, other), "mentor" if mentor_id == person_id else "mentee")
+            for slug, mentor_id, one, other in rows
+        ]
+
+    async def room(self, slug: str) -> RoomRecord | None:
+        """A living room and its people; None for one that is not there or was removed."""
+        query = (
+            sa.select(pair.c.mentor_id, person.c.id, person.c.name, person.c.tz)
+            .join(person, person.c.id.in_([pair.c.mentor_id, pair.c.mentee_id]))
+            .where(pair.c.slug == slug, pair.c.removed_ms.is_(None))
+        )
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        members = [
+            Member(person_id, name, "mentor" if person_id == mentor_id else "mentee", tz)
+            for mentor_id, person_id, name, tz in rows
+        ]
+        if not members:
+            return None
+        members.sort(key=lambda member: member.role != "mentor")
+        return RoomRecord(slug, _title(*(member.name for member in members)), tuple(members))
+
+    # ------------------------------------------------------------------------------------------- links
+
+    async def new_link(
+        self, person_id: str, pair_id: str | None, ttl_s: int, *, actor: str = "operator"
+    ) -> str:
+        """A token that logs somebody in, once, within `ttl_s`. Raises PersonUnknownError."""
+        token = self._new_secret()
+        now = self._clock()
+        async with self._database.writing() as connection:
+            await _must_exist(connection, person_id)
+            await connection.execute(
+                sa.insert(link).values(
+                    token_hash=_hash(token),
+                    person_id=person_id,
+                    pair_id=pair_id,
+                    created_ms=now,
+                    expires_ms=now + ttl_s * 1000,
+                )
+            )
+            await self._note(connection, actor, "link.created", person_id, pair_id)
+        return token
+
+    async def use_link(self, token: str) -> LinkUsed:
+        """Uses up the link: of any number of callers at once, on any node, one gets in.
+
+        Raises LinkUnknownError, LinkUsedError, LinkExpiredError.
+        """
+        now = self._clock()
+        async with self._database.writing() as connection:
+            used = await connection.execute(
+                sa.update(link)
+                .where(
+                    link.c.token_hash == _hash(token),
+                    link.c.used_ms.is_(None),
+                    link.c.revoked_ms.is_(None),
+                    link.c.expires_ms > now,
+                )
+                .values(used_ms=now)
+                .returning(link.c.person_id, link.c.pair_id)
+            )
+            row = used.one_or_none()
+            if row is None:
+                raise await _why_not(connection, token)
+            who = await _must_exist(connection, row.person_id)
+            slug = await connection.scalar(
+                sa.select(pair.c.slug).where(pair.c.id == row.pair_id, pair.c.removed_ms.is_(None))
+            )
+            await self._note(connection, who.id, "link.used", who.id, row.pair_id)
+            # Together: a link that was used up without having let anybody in would be lost.
+            secret = await self._add_login(connection, who.id)
+        return LinkUsed(who, slug, secret)
+
+    # ------------------------------------------------------------------------------------------ logins
+
+    async def new_login(self, person_id: str) -> str:
+        """The secret of a new login, for a browser's cookie. Raises PersonUnknownError."""
+        async with self._database.writing() as connection:
+            await _must_exist(connection, person_id)
+            return await self._add_login(connection, person_id)
+
+    async def _add_login(self, connection: AsyncConnection, person_id: str) -> str:
+        secret, login_id, now = self._new_secret(), self._new_id(), self._clock()
+        await connection.execute(
+            sa.insert(login).values(
+                id=login_id,
+                person_id=person_id,
+                secret_hash=_hash(secret),
+                created_ms=now,
+                last_used_ms=now,
+            )
+        )
+        await self._note(connection, person_id, "login.created", person_id, login=login_id)
+        return secret
+
+    async def login(self, secret: str) -> Login | None:
+        """Who that is; None when the login is unknown, was ended, or was not used for `login_ttl_days`.
+
+        Counts as a use, which is kept to the hour. A database that cannot be written now does not log anybody out.
+        """
+        now = self._clock()
+        query = (
+            sa.select(login.c.id, login.c.created_ms, login.c.last_used_ms, *_PERSON_COLUMNS)
+            .join(person, person.c.id == login.c.person_id)
+            .where(
+                login.c.secret_hash == _hash(secret),
+                login.c.revoked_ms.is_(None),
+                login.c.last_used_ms > now - self._login_ttl_ms,
+            )
+        )
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        login_id, created_ms, last_used_ms, *columns = row
+        if last_used_ms <= now - _TOUCH_MS:
+            await self._touch(login_id, now)
+        return Login(login_id, Person(*columns), created_ms, last_used_ms)
+
+    async def _touch(self, login_id: str, now: int) -> None:
+        try:
+            async with self._database.writing() as connection:
+                await connection.execute(
+                    sa.update(login)
+                    .where(login.c.id == login_id, login.c.last_used_ms < now)
+                    .values(last_used_ms=now)
+                )
+        except DatabaseUnavailableError:
+            return  # the next request tries again
+
+    async def end_login(self, secret: str) -> None:
+        """Logs that browser out. A login that is unknown or ended is no error."""
+        async with self._database.writing() as connection:
+            ended = await connection.execute(
+                sa.update(login)
+                .where(login.c.secret_hash == _hash(secret), login.c.revoked_ms.is_(None))
+                .values(revoked_ms=self._clock())
+                .returning(login.c.id, login.c.person_id)
+            )
+            if row := ended.one_or_none():
+                await self._note(connection, row.person_id, "login.ended", row.person_id, login=row.id)
+
+    async def logins_alive(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of the logins that nobody has ended. Age does not count: it counts at the next request."""
+        return await self._alive(login, ids)
+
+    # ----------------------------------------------------------------------------------- access tokens
+
+    async def new_token(self, person_id: str, ttl_s: int, *, actor: str = "operator") -> str:
+        """An access token for a script, good for `ttl_s`. Raises PersonUnknownError."""
+        token, token_id, now = self._new_secret(), self._new_id(), self._clock()
+        async with self._database.writing() as connection:
+            await _must_exist(connection, person_id)
+            await connection.execute(
+                sa.insert(access_token).values(
+                    id=token_id,
+                    person_id=person_id,
+                    token_hash=_hash(token),
+                    created_ms=now,
+                    expires_ms=now + ttl_s * 1000,
+                )
+            )
+            await self._note(connection, actor, "token.created", person_id, token_id=token_id)
+        return token
+
+    async def token(self, secret: str) -> AccessToken | RefusedToken | None:
+        """Whose token that is, why it is not good any more, or None when nobody made it."""
+        query = sa.select(access_token).where(access_token.c.token_hash == _hash(secret))
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        if row.revoked_ms is not None:
+            return RefusedToken("revoked")
+        if row.expires_ms <= self._clock():
+            return RefusedToken("expired")
+        return AccessToken(row.id, row.person_id, row.expires_ms)
+
+    async def tokens_alive(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of the access tokens that nobody has revoked. Expiry does not count (C4)."""
+        return await self._alive(access_token, ids)
+
+    async def revoke_all(self, person_id: str, *, actor: str = "operator") -> None:
+        """Ends all logins, access tokens and unused links of somebody. Raises PersonUnknownError."""
+        now = self._clock()
+        async with self._database.writing() as connection:
+            await _must_exist(connection, person_id)
+            for table in (login, access_token, link):
+                unused = [link.c.used_ms.is_(None)] if table is link else []
+                await connection.execute(
+                    sa.update(table)
+                    .where(table.c.person_id == person_id, table.c.revoked_ms.is_(None), *unused)
+                    .values(revoked_ms=now)
+                )
+            await self._note(connection, actor, "person.revoked", person_id)
+
+    # --------------------------------------------------------------------------------------- the feed
+
+    async def latest_change_id(self) -> int:
+        """Where a node that starts now begins to poll; 0 when nothing has happened yet."""
+        async with self._database.reading() as connection:
+            return await connection.scalar(sa.select(sa.func.max(audit.c.id))) or 0
+
+    async def changes_after(self, change_id: int) -> list[Change]:
+        """What happened after that change, in order, at most CHANGES_MAX; fewer means: that is all.
+
+        Nothing is ever missed by going on from the last id seen: ids become visible in their order, because there
+        is one writing transaction at a time (see stores/database.py). Gaps in the ids are rolled back transactions.
+        """
+        query = (
+            sa.select(
+                audit.c.id, audit.c.at_ms, audit.c.action, audit.c.person_id, pair.c.slug, audit.c.detail
+            )
+            .outerjoin(pair, pair.c.id == audit.c.pair_id)
+            .where(audit.c.id > change_id)
+            .order_by(audit.c.id)
+            .limit(CHANGES_MAX)
+        )
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        return [Change(*row) for row in rows]
+
+    # ------------------------------------------------------------------------------------- small parts
+
+    async def _known(self, connection: AsyncConnection, named: Named, actor: str) -> Person:
+        """The person with that address, made now if there is none."""
+        found = await _person_where(connection, person.c.email_key == _email_key(named.email))
+        if found is not None:
+            return found
+        made = Person(self._new_id(), named.email, named.name, tz="UTC", language="en")
+        await connection.execute(
+            sa.insert(person).values(
+                id=made.id,
+                email=made.email,
+                email_key=_email_key(made.email),
+                name=made.name,
+                tz=made.tz,
+                language=made.language,
+                created_ms=self._clock(),
+            )
+        )
+        await self._note(connection, actor, "person.added", made.id)
+        return made
+
+    async def _note(
+        self,
+        connection: AsyncConnection,
+        actor: str,
+        action: Action,
+        person_id: str | None = None,
+        pair_id: str | None = None,
+        **detail: str,
+    ) -> None:
+        await connection.execute(
+            sa.insert(audit).values(
+                at_ms=self._clock(),
+                actor=actor,
+                action=action,
+                person_id=person_id,
+                pair_id=pair_id,
+                detail=detail,
+            )
+        )
+
+    async def _alive(self, table: sa.Table, ids: Collection[str]) -> frozenset[str]:
+        if not ids:
+            return frozenset()
+        query = sa.select(table.c.id).where(table.c.id.in_(list(ids)), table.c.revoked_ms.is_(None))
+        async with self._database.reading() as connection:
+            return frozenset((await connection.execute(query)).scalars())
+
+    def _new_id(self) -> str:
+        return str(uuid.UUID(bytes=self._randomness(16), version=4))
+
+    def _new_secret(self) -> str:
+        return base64.urlsafe_b64encode(self._randomness(32)).rstrip(b"=").decode()
+
+
+_PERSON_COLUMNS: Final = (person.c.id, person.c.email, person.c.name, person.c.tz, person.c.language)
+
+
+async def _person_where(connection: AsyncConnection, condition: sa.ColumnElement[bool]) -> Person | None:
+    row = (await connection.execute(sa.select(*_PERSON_COLUMNS).where(condition))).one_or_none()
+    return Person(*row) if row else None
+
+
+async def _must_exist(connection: AsyncConnection, person_id: str) -> Person:
+    found = await _person_where(connection, person.c.id == person_id)
+    if found is None:
+        raise PersonUnknownError(f"There is no person {person_id}.")
+    return found
+
+
+async def _why_not(connection: AsyncConnection, token: str) -> LinkError:
+    """Why a link did not work, said to somebody who holds it."""
+    row = (await connection.execute(sa.select(link).where(link.c.token_hash == _hash(token)))).one_or_none()
+    if row is None:
+        return LinkUnknownError("This link is not known. Was it copied whole?")
+    if row.used_ms is not None:
+        return LinkUsedError("This link has been used already; a link works once. Ask for a new one.")
+    return LinkExpiredError("This link does not work any more. Ask for a new one.")
+
+
+def _hash(secret: str) -> bytes:
+    """SHA-256 without salt or stretching: the secrets are 256 random bits, which nobody guesses."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _email_key(email: str) -> str:
+    return email.strip().casefold()
+
+
+def _base32(random: bytes) -> str:
+    """128 bits as 26 lower-case letters and digits: fit for a URL that somebody reads out."""
+    return base64.b32encode(random).rstrip(b"=").decode().lower()
+
+
+def _title(mentor: str, mentee: str) -> str:
+    return f"{mentor} and {mentee}"

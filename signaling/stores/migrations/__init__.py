@@ -1,0 +1,1 @@
+"""Alembic migrations, run by stores/database.py when a server or command opens the database."""
