@@ -33,7 +33,10 @@ def needs_program(name: str, *, variable: str | None = None) -> str:
 
 
 def needs_node_module(name: str) -> Path:
-    """The folder of an npm package of the web client (`npm ci` in web_client puts it there)."""
-    folder = REPOSITORY / "web_client" / "node_modules" / name
-    needs(f"the npm package {name!r} in web_client/node_modules", folder.is_dir())
+    """The folder of an npm package: of the web client's (`npm ci` in web_client), else in Node's NODE_PATH."""
+    elsewhere = os.environ.get("NODE_PATH", "").split(os.pathsep)
+    places = [REPOSITORY / "web_client" / "node_modules", *(Path(place) for place in elsewhere if place)]
+    folder = next((place / name for place in places if (place / name).is_dir()), None)
+    needs(f"the npm package {name!r} in web_client/node_modules", folder)
+    assert folder
     return folder

@@ -1,0 +1,137 @@
+"""Every screen and state: axe finds nothing, nothing overflows, and a picture is kept for people to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import OpenTab
+from tests.browser.meeting import Meeting
+from tests.support.axe import violations
+from tests.support.chromium import ChromiumTab
+from tests.support.people import Pair
+from tests.support.server import Server
+
+DESKTOP = {"viewport": {"width": 1280, "height": 800}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+SIZES: dict[str, dict[str, Any]] = {"desktop": DESKTOP, "phone": PHONE}
+
+pytestmark = [
+    pytest.mark.parametrize("scheme", ["light", "dark"]),
+    pytest.mark.parametrize("size", list(SIZES)),
+]
+
+
+class Look:
+    """Looks at a tab in one size and colour scheme, and remembers what axe said."""
+
+    def __init__(self, artifacts: Path, size: str, scheme: str) -> None:
+        self._artifacts = artifacts
+        self._suffix = f"{size}-{scheme}"
+        self.found: dict[str, list[str]] = {}
+
+    async def at(self, tab: ChromiumTab, screen: str) -> None:
+        """Take the picture and run axe; failures are gathered, so that one run shows them all."""
+        await tab.picture(self._artifacts / "screens" / f"{screen}-{self._suffix}.png")
+        problems = await violations(tab.page)
+        if await tab.evaluate("document.documentElement.scrollWidth > window.innerWidth + 1"):
+            problems.append("the page scrolls sideways")
+        if problems:
+            self.found[screen] = problems
+
+
+@pytest.fixture
+def look(artifacts: Path, size: str, scheme: str) -> Look:
+    return Look(artifacts, size, scheme)
+
+
+@pytest.fixture
+def options(size: str, scheme: str) -> dict[str, Any]:
+    return {**SIZES[size], "color_scheme": scheme, "reduced_motion": "reduce"}
+
+
+async def test_screens_of_a_meeting(
+    open_tab: OpenTab, server: Server, pair: Pair, look: Look, options: dict[str, Any]
+) -> None:
+    mentor, mentee = await open_tab(**options), await open_tab(**options)
+    await mentor.open(pair.mentor.link)
+    await mentor.page.get_by_role("button").wait_for()
+    await look.at(mentor, "enter")
+    meeting = await Meeting.begin(server, pair, mentor, mentee)
+    await look.at(mentor, "before")
+    await mentor.press("Join call")
+    await mentor.call_is("waiting")
+    await look.at(mentor, "waiting")
+    await mentee.hears_status("ring", "calling", "call")
+    await look.at(mentee, "ringing")
+    await mentee.press("Join call")
+    await meeting.connected()
+    await _open_chat(mentor)
+    await mentor.say("Welcome to *our* room: https://example.org and `some code`")
+    await _open_chat(mentee)
+    await mentee.reads("Welcome")
+    await mentee.say("Thank you!")
+    await mentor.reads("Thank you!")
+    await look.at(mentor, "in-call-with-chat")
+    await look.at(mentee, "in-call")
+    await mentor.press("Stop camera")
+    await mentor.press("Mute microphone")
+    await look.at(mentee, "in-call-other-muted")
+    for tab in (mentor, mentee):
+        if await tab.has("button", "Leave call"):
+            await tab.press("Leave call")
+        await tab.call_is("ended", "idle")
+    await look.at(mentor, "ended")
+    assert look.found == {}
+
+
+async def _open_chat(tab: ChromiumTab) -> None:
+    """On a phone the chat lies over the video and is opened with its button."""
+    if not await tab.has("textbox", "Message") and await tab.has("button", "Chat"):
+        await tab.press("Chat")
+
+
+async def test_screens_of_problems(
+    open_tab: OpenTab, server: Server, pair: Pair, look: Look, options: dict[str, Any]
+) -> None:
+    stranger = await open_tab(**options)
+    stranger.outage_expected = True
+    await stranger.open(pair.url)
+    await look.at(stranger, "problem-no-such-room")
+    used = await open_tab(**options)
+    await used.enter(pair.mentor.link)
+    again = await open_tab(**options)
+    again.outage_expected = True
+    await again.open(pair.mentor.link)
+    await again.press_the_one_button()
+    await again.page.wait_for_load_state()
+    await look.at(again, "problem-used-link")
+    bare = await open_tab(**options)
+    await bare.open(f"{server.url}/enter")
+    await look.at(bare, "enter-without-token")
+    home = await open_tab(**options)
+    home.outage_expected = True
+    await home.open(f"{server.url}/")
+    await look.at(home, "front")
+    assert look.found == {}
+
+
+async def test_screens_without_a_connection(
+    open_tab: OpenTab, server: Server, pair: Pair, look: Look, options: dict[str, Any]
+) -> None:
+    mentor = await open_tab(**options)
+    mentor.outage_expected = True
+    await mentor.enter(pair.mentor.link)
+    await server.kill()
+    try:
+        await mentor.link_is("offline")
+        await _open_chat(mentor)
+        await mentor.say("typed while offline")
+        await mentor.reads("typed while offline")
+        await look.at(mentor, "offline")
+    finally:
+        await server.start()
+    await mentor.link_is("online")
+    assert look.found == {}

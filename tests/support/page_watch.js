@@ -1,0 +1,31 @@
+// Put into every page before its own scripts: remembers what a test wants to know afterwards. Reads only.
+(() => {
+  if (window.__watch) return;
+  const watch = (window.__watch = { connections: [], violations: [] });
+  document.addEventListener("securitypolicyviolation", (event) => {
+    watch.violations.push(`${event.effectiveDirective} ${event.blockedURI}`);
+  });
+  const Native = window.RTCPeerConnection;
+  if (!Native) return;
+  window.RTCPeerConnection = class RTCPeerConnection extends Native {
+    constructor(...args) {
+      super(...args);
+      watch.connections.push(this);
+    }
+  };
+
+  // Sums over what is open: frames and packets that came, in each kind.
+  watch.received = async () => {
+    const sums = { frames: 0, audio: 0, video: 0, open: 0, made: watch.connections.length };
+    for (const connection of watch.connections) {
+      if (connection.connectionState === "closed") continue;
+      sums.open += 1;
+      for (const report of (await connection.getStats()).values()) {
+        if (report.type !== "inbound-rtp") continue;
+        sums[report.kind] += report.packetsReceived ?? 0;
+        sums.frames += report.framesDecoded ?? 0;
+      }
+    }
+    return sums;
+  };
+})();
