@@ -9,12 +9,12 @@ import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tests.support.condition import until
 from tests.support.needs import needs_program
 from tests.support.people import Pair, fresh_email
 from tests.support.processes import send_signal, stores_of
+from tests.support.warm_cli import WarmCli
 
 START_S = 30
 LISTENING = re.compile(r"^listening on (https?://\S+)", re.MULTILINE)
@@ -53,12 +53,15 @@ async def run_telementor(*arguments: str, settings: Mapping[str, str] | None = N
 class Server:
     """One server process (and its store); its port and data stay the same over every restart."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str] | None = None, *, many_commands: bool = False
+    ) -> None:
         self.data = folder / "data"
         self.log_file = folder / "server.log"
         self.settings = dict(settings or {})
         self.url = ""
         self._port = 0
+        self._warm = WarmCli(environment(self.settings)) if many_commands else None
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -141,6 +144,8 @@ class Server:
 
     async def close(self) -> None:
         """End the server and whatever it left behind."""
+        if self._warm:
+            await self._warm.stop()
         if self.running:
             try:
                 await self.terminate()
@@ -154,7 +159,10 @@ class Server:
     async def command(self, *arguments: str) -> str:
         """The output of a `telementor` command on this server's data, while it runs or not."""
         words = (*arguments, "--data", str(self.data))
-        code, out, err = await run_telementor(*words, settings=self.settings)
+        if self._warm:
+            code, out, err = await self._warm.run(*words)
+        else:
+            code, out, err = await run_telementor(*words, settings=self.settings)
         if code:
             raise CommandFailedError(words, code, out + err)
         return out.strip()
@@ -184,8 +192,3 @@ class Server:
     async def revoke(self, email: str) -> None:
         """End all of a person's logins and tokens."""
         await self.command("revoke", "--email", email)
-
-
-def as_json(text: str) -> Any:
-    """The last line of an output that is JSON."""
-    return json.loads(text.strip().splitlines()[-1])
