@@ -1,0 +1,55 @@
+/** Times as people read them. The screens' only clock: it ticks on the minute. */
+import { words } from './words';
+
+export const clock = $state({ now: Date.now() });
+
+function tick(): void {
+  clock.now = Date.now();
+  setTimeout(tick, 60_000 - (clock.now % 60_000) + 20);
+}
+tick();
+
+const timeFormats = new Map<string, Intl.DateTimeFormat>();
+
+export function timeIn(at: number, tz?: string): string {
+  const key = tz ?? '';
+  let format = timeFormats.get(key);
+  if (!format) {
+    const options: Intl.DateTimeFormatOptions = { hour: '2-digit', minute: '2-digit' };
+    try {
+      format = new Intl.DateTimeFormat(undefined, tz ? { ...options, timeZone: tz } : options);
+    } catch {
+      format = new Intl.DateTimeFormat(undefined, options); // a zone that this browser does not know
+    }
+    timeFormats.set(key, format);
+  }
+  return format.format(at);
+}
+
+/** The local calendar day, as a key that can be compared. */
+export function dayOf(at: number): string {
+  const date = new Date(at);
+  return `${date.getFullYear()}-${date.getMonth()}-${date.getDate()}`;
+}
+
+const fullDay = new Intl.DateTimeFormat(undefined, {
+  weekday: 'long',
+  day: 'numeric',
+  month: 'long',
+  year: 'numeric',
+});
+const thisYear = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
+
+export function dayName(at: number, now: number): string {
+  if (dayOf(at) === dayOf(now)) return words.chat.today;
+  const yesterday = new Date(now);
+  yesterday.setDate(yesterday.getDate() - 1);
+  if (dayOf(at) === dayOf(yesterday.getTime())) return words.chat.yesterday;
+  return new Date(at).getFullYear() === new Date(now).getFullYear()
+    ? thisYear.format(at)
+    : fullDay.format(at);
+}
+
+export function sameWallClock(a: string, b: string, now: number): boolean {
+  return timeIn(now, a) === timeIn(now, b);
+}

@@ -1,0 +1,282 @@
+/**
+ * Every word of the interface, English. Another language is a file like this one; `Words` keeps them complete.
+ * Accessible names marked (name) are a contract: assistive technology, habits and tests use them.
+ */
+import type { EndReason } from '../../call/machine';
+import type { CaptureProblem, Kind } from '../../devices/capture';
+
+export interface Problem {
+  title: string;
+  text: string;
+  next: string;
+}
+
+const problems = {
+  unauthenticated: {
+    title: 'You are not logged in here',
+    text: 'This page belongs to people who have entered with their personal link.',
+    next: 'Open your personal link once more on this device. If it does not work any longer, ask the person who invited you for a new one.',
+  },
+  not_found: {
+    title: 'There is nothing here for you',
+    text: 'This room does not exist, or you are not one of the people it belongs to.',
+    next: 'Check the address, or go to the list of your rooms.',
+  },
+  gone: {
+    title: 'This link has been used already, or it has expired',
+    text: 'A personal link lets one person in, once, within seven days.',
+    next: 'Ask the person who invited you for a new one. It takes them a moment: “telementor link” makes it.',
+  },
+  limited: {
+    title: 'One moment, please',
+    text: 'There were too many attempts in a short time.',
+    next: 'Wait a minute and try again.',
+  },
+  unavailable: {
+    title: 'The server cannot answer at the moment',
+    text: 'Nothing is lost. It is usually back within a minute.',
+    next: 'Try again in a moment.',
+  },
+  invalid: {
+    title: 'This link is not complete',
+    text: 'A part of it may have been lost on the way, for example in a line break of an email.',
+    next: 'Copy the whole link and open it again, or ask for a new one.',
+  },
+  logged_out: {
+    title: 'You are logged out',
+    text: 'This tab does not take part any longer.',
+    next: 'Open your personal link to come back.',
+  },
+  removed: {
+    title: 'This room is closed for you',
+    text: 'You are not one of the people of this room any longer, or your log-in was ended.',
+    next: 'If that is not what you expect, ask the person who invited you.',
+  },
+} satisfies Record<string, Problem>;
+
+const deviceNames = { audio: 'microphone', video: 'camera' };
+
+function deviceProblem(kind: Kind, problem: CaptureProblem): string {
+  const device = deviceNames[kind];
+  const sentences: Record<CaptureProblem, string> = {
+    denied: `Your browser does not let this page use the ${device}. Allow it in the address bar, then choose “Check camera and microphone”.`,
+    busy: `Another program is using the ${device}. Close it there, then choose “Check camera and microphone”.`,
+    missing: `No ${device} was found. Plug one in, or take part without it.`,
+    gone: `The ${device} is not connected any longer. Plug it in again, or choose another one in the settings.`,
+    insecure: `The ${device} works only on a secure page. Open this room with https:// in the address.`,
+    unsupported: `This browser cannot use a ${device} here. Try a current Chrome, Edge, Firefox or Safari.`,
+    unanswered: `Your browser is still asking whether this page may use the ${device}. It joins in as soon as you allow it.`,
+    failed: `The ${device} could not be started. Unplug it and plug it in again, or restart the browser.`,
+  };
+  return sentences[problem];
+}
+
+function ended(reason: EndReason, name: (person: string) => string): string {
+  switch (reason.kind) {
+    case 'left':
+      return 'You left the call.';
+    case 'partner_left':
+      return `${name(reason.person)} left the call.`;
+    case 'over':
+      return 'The call is over.';
+    case 'moved':
+      return 'The call moved to another tab or device of yours.';
+    case 'replaced':
+      return 'The call goes on in the other tab.';
+    case 'revoked':
+      return 'The call ended because your log-in was ended.';
+    case 'refused':
+      return `The call could not be joined. ${reason.error.message}`;
+  }
+}
+
+function duration(seconds: number): string {
+  const minutes = Math.round(seconds / 60);
+  if (seconds < 60) return seconds === 1 ? '1 second' : `${seconds} seconds`;
+  return minutes === 1 ? '1 minute' : `${minutes} minutes`;
+}
+
+export const en = {
+  language: 'en',
+  product: 'telementor',
+
+  enter: {
+    title: 'Welcome',
+    text: 'This link is yours alone. It lets you into your mentoring room, on this device.',
+    button: 'Enter the room',
+    missing: {
+      title: 'Welcome to telementor',
+      text: 'You come in with your personal link, from the invitation that you were sent.',
+      next: 'Open the link once more. If you cannot find it, ask the person who invited you for a new one.',
+    },
+    rooms: 'Go to my rooms',
+  },
+
+  problems,
+  retry: 'Try again',
+
+  rooms: {
+    title: 'My rooms',
+    hello: (name: string) => `Good to see you, ${name}.`,
+    none: 'You have no room yet. The person who runs your programme makes one.',
+    loading: 'Loading your rooms…',
+    open: 'Open',
+    roles: { mentor: 'You are the mentor', mentee: 'You are the mentee', guest: 'You are a guest' },
+    logout: 'Log out',
+  },
+
+  room: {
+    loading: 'Opening the room…',
+    back: 'My rooms',
+    notPlanned: 'No session is planned.',
+    openAnyway: 'The chat is open, and you can call at any time.',
+    you: 'You',
+    times: (own: string, other: string, name: string) => `${own} for you, ${other} for ${name}`,
+    sameTime: (own: string) => `${own} for both of you`,
+    presence: {
+      in_call: 'in the call',
+      here: 'in the room',
+      online: 'online',
+      offline: 'not here right now',
+    },
+  },
+
+  call: {
+    join: 'Join call', // (name)
+    leave: 'Leave call', // (name)
+    decline: 'Decline',
+    mute: 'Mute microphone', // (name)
+    unmute: 'Unmute microphone', // (name)
+    stopCamera: 'Stop camera', // (name)
+    startCamera: 'Start camera', // (name)
+    share: 'Share screen', // (name)
+    stopSharing: 'Stop sharing', // (name)
+    settings: 'Settings', // (name)
+    chat: 'Chat', // (name)
+    controls: 'Call controls',
+    short: {
+      mute: 'Mute',
+      unmute: 'Unmute',
+      stopCamera: 'Stop camera',
+      startCamera: 'Start camera',
+      share: 'Share',
+      stopSharing: 'Stop sharing',
+      settings: 'Settings',
+      chat: 'Chat',
+      leave: 'Leave',
+    },
+    remote: 'Remote video', // (name)
+    own: 'Own video', // (name)
+    moveOwn: 'Move own video with the arrow keys',
+    play: 'Play',
+    playWhy: 'Your browser waits for a click before it plays the sound.',
+    calling: (name: string) => `${name} is calling`,
+    cameraOff: (name: string) => `${name} has the camera off`,
+    muted: (name: string) => `${name} is muted`,
+    sharing: (name: string) => `${name} shares the screen`,
+    ownCameraOff: 'Your camera is off',
+    youShare: 'You are sharing your screen',
+    newMessages: (count: number) => (count === 1 ? '1 new message' : `${count} new messages`),
+    screenFailed: 'The screen could not be shared. Your browser or your system does not allow it.',
+  },
+
+  devices: {
+    check: 'Check camera and microphone',
+    withoutCamera: 'Join without camera',
+    asking: 'Your browser is asking whether this page may use your camera and microphone.',
+    title: 'Camera, microphone and speaker',
+    camera: 'Camera',
+    microphone: 'Microphone',
+    speaker: 'Speaker',
+    standard: 'Standard',
+    level: 'Microphone level',
+    levelHint: 'Say something: the bar should move.',
+    test: 'Test the speaker',
+    tested: 'You should have heard three notes.',
+    testFailed: 'The speaker could not be tested.',
+    close: 'Close',
+    preview: 'Your picture appears here after the check.',
+    problem: deviceProblem,
+    without: (kinds: Kind[]) =>
+      kinds.length === 2
+        ? 'You take part without camera and microphone: you see, hear and write.'
+        : kinds[0] === 'video'
+          ? 'You take part without camera: you are heard, but not seen.'
+          : 'You take part without microphone: you are seen, but not heard.',
+  },
+
+  status: {
+    label: 'Status', // (name)
+    opening: 'Connecting…',
+    offline: 'Reconnecting. What you write is kept.',
+    offlineInCall: 'Reconnecting to the server. Your call goes on, and what you write is kept.',
+    replaced: 'This room is open in another tab or window.',
+    tooMany: 'You have this room open in too many places.',
+    revoked: 'Your log-in was ended.',
+    useHere: 'Use here',
+    connecting: 'Connecting…',
+    resuming: 'Going back into the call…',
+    rung: (name: string) => `${name} is calling.`,
+    ringing: (name: string) => `Ringing ${name}…`,
+    waiting: (name: string) => `Waiting for ${name}.`,
+    declined: (name: string) => `${name} cannot talk right now. Waiting for ${name}.`,
+    unanswered: (name: string) => `${name} did not answer. Waiting for ${name}.`,
+    connected: (name: string) => `Connected with ${name}.`,
+    partnerReconnecting: (name: string) => `${name} is reconnecting…`,
+    reconnecting: 'Reconnecting the call…',
+    ended,
+    presence: (name: string, where: string) => `${name} is ${where}.`,
+  },
+
+  chat: {
+    label: 'Chat',
+    conversation: 'Conversation', // (name)
+    message: 'Message', // (name)
+    send: 'Send', // (name)
+    placeholder: (name: string) => `Write to ${name}`,
+    empty: (name: string) => `This is the beginning of your conversation with ${name}.`,
+    beginning: 'The beginning of the conversation',
+    loadingOlder: 'Loading older messages…',
+    today: 'Today',
+    yesterday: 'Yesterday',
+    unread: 'New',
+    pill: (count: number) => (count === 1 ? '1 new message' : `${count} new messages`),
+    toNewest: 'To the newest message',
+    waiting: 'waiting',
+    sent: 'sent',
+    seen: 'seen',
+    edited: 'edited',
+    typing: (name: string) => `${name} is writing…`,
+    removed: (name: string, own: boolean) => (own ? 'You deleted a message' : `${name} deleted a message`),
+    actions: 'Message actions',
+    react: (emoji: string) => `React with ${emoji}`,
+    reaction: (emoji: string, names: string, own: boolean) =>
+      own ? `${emoji} from ${names}. Take yours back` : `${emoji} from ${names}. Add yours`,
+    reply: 'Reply',
+    edit: 'Edit',
+    delete: 'Delete',
+    copy: 'Copy text',
+    replyTo: (name: string) => `Reply to ${name}`,
+    replyToEarlier: 'Reply to an earlier message',
+    replyToRemoved: 'Reply to a deleted message',
+    editing: 'Editing your message',
+    cancel: 'Cancel',
+    failed: (why: string) => `Not sent. ${why}`,
+    failedChange: (why: string) => `Not changed. ${why}`,
+    stale:
+      'This was written more than a day ago, and it is not known whether it arrived. Send it again if it did not.',
+    remove: 'Remove',
+    copyBack: 'Copy back',
+    tooLong: (count: number, bound: number) => `${count} of ${bound} characters: please shorten the message.`,
+    full: 'Too many messages are waiting. Send this one when the connection is back.',
+    started: (name: string, own: boolean) => (own ? 'You started a call' : `${name} started a call`),
+    endedAfter: (seconds: number) => `The call ended after ${duration(seconds)}`,
+    missed: (name: string, own: boolean) =>
+      own ? `Nobody answered your call` : `You missed a call from ${name}`,
+    entry: (name: string, time: string) => `${name}, ${time}`,
+    system: 'telementor',
+    someone: 'Someone',
+  },
+};
+
+export type Words = typeof en;

@@ -1,0 +1,22 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  base: '/',
+  plugins: [svelte()],
+  build: {
+    target: 'es2022',
+    // Nothing inlined: the page's Content-Security-Policy knows files of our own only.
+    assetsInlineLimit: 0,
+    // One stylesheet, linked in <head>: the first paint is a styled one.
+    cssCodeSplit: false,
+    modulePreload: { polyfill: false },
+  },
+  server: {
+    proxy: {
+      '/socket.io': { target: 'http://127.0.0.1:8080', ws: true },
+      '/api': 'http://127.0.0.1:8080',
+    },
+  },
+  test: { include: ['src/**/*.test.ts'], environment: 'node' },
+});
