@@ -24,7 +24,7 @@ import {
 const ICE_AHEAD_MS = 60_000;
 /** How often a leave or a change of media that the server could not take is asked again. */
 const ASKS_BOUND = 5;
-const NO_ICE: IceShown = { servers: [], policy: 'all', expires_at: null };
+const NO_ICE: IceShown = { servers: [], policy: 'all', expires_at: 0 };
 
 interface Line {
   link: PeerLink;
@@ -265,7 +265,7 @@ export class LiveCall {
   #renewIce(ice: IceShown): void {
     this.#ice = ice;
     clearTimeout(this.#iceTimer);
-    if (ice.expires_at === null) return;
+    if (ice.expires_at === 0) return;
     const inMs = Math.max(10_000, ice.expires_at - Date.now() - ICE_AHEAD_MS);
     this.#iceTimer = setTimeout(() => void this.#askIce(), Math.min(inMs, 2 ** 31 - 1));
   }

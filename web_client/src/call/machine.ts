@@ -15,6 +15,8 @@ export interface Link {
   leg: number;
   presence: PeerShown['state'];
   media: Media;
+  /** False: it cannot roll back and knows no ICE restart (K3); only a new connection repairs it. */
+  rollback: boolean;
   flow: Flow;
   /** Media flowed on this connection: an ICE restart can bring it back. */
   flowed: boolean;
@@ -267,8 +269,8 @@ function joinOk(state: CallState, ask: number, answer: CallJoined): Step {
   if (phase.kind !== 'joining' && phase.kind !== 'in') return [state, [{ do: 'leave', call: answer.call }]];
   if (phase.ask !== ask) return [state, []];
   const peers = { ...state.peers };
-  for (const { peer, person, leg, media } of answer.peers) {
-    peers[peer] = { device: '', state: 'here', ...peers[peer], peer, person, leg, media };
+  for (const joined of answer.peers) {
+    peers[joined.peer] = { device: '', state: 'here', ...peers[joined.peer], ...joined };
   }
   const known = { ...state, peers };
   const remember: Effect = { do: 'remember', call: answer.call };
@@ -387,14 +389,25 @@ function syncLink(state: CallState, peer: PeerShown, met = false): Step {
 
 function openLink(
   state: CallState,
-  { peer, person, leg, state: presence }: PeerShown,
+  { peer, person, leg, rollback = true, state: presence }: PeerShown,
   media: Media,
   met: boolean,
 ): Step {
   if (state.phase.kind !== 'in') return [state, []];
   const { call } = state.phase;
   const before = linkOf(state, peer) ? closing(peer) : [];
-  const link: Link = { peer, person, leg, presence, media, flow: 'new', flowed: false, met, repairs: 0 };
+  const link: Link = {
+    peer,
+    person,
+    leg,
+    presence,
+    media,
+    rollback,
+    flow: 'new',
+    flowed: false,
+    met,
+    repairs: 0,
+  };
   const mine = state.early.filter(
     (signal) => signal.from === peer && signal.from_leg === leg && signal.call === call,
   );
@@ -406,7 +419,7 @@ function openLink(
       ...before,
       { do: 'cancel', name: 'ring' },
       { do: 'cancel', name: 'left' },
-      { do: 'open', peer, leg, polite: politeTowards(state, peer, person) },
+      { do: 'open', peer, leg, polite: !rollback || politeTowards(state, peer, person) },
       ...mine.map((signal): Effect => ({ do: 'deliver', peer, signal })),
       watch(peer, Math.max(FIRST_FLOW_MS, pauseMs(state.rebuilds))),
     ],
@@ -439,13 +452,16 @@ function vanished(state: CallState, link: Link): Step {
 function hungUp(state: CallState, link: Link): Step {
   const left = withoutLink(state, link.peer);
   const effects = closing(link.peer);
-  const pair = Object.keys(state.roles).length <= 2;
-  if (!pair || linksOf(left).length > 0) return [left, effects];
+  if (!isPair(state) || linksOf(left).length > 0) return [left, effects];
   return [left, [...effects, { do: 'timer', name: 'left', ms: PARTNER_LEFT_MS }]];
 }
 
+function isPair(state: CallState): boolean {
+  return Object.keys(state.roles).length <= 2;
+}
+
 function partnerLeft(state: CallState): Step {
-  if (state.phase.kind !== 'in' || linksOf(state).length > 0) return [state, []];
+  if (state.phase.kind !== 'in' || linksOf(state).length > 0 || !isPair(state)) return [state, []];
   const person = Object.keys(state.roles).find((one) => one !== state.me?.person) ?? '';
   const [ended, effects] = end(state, { kind: 'partner_left', person });
   return [ended, [...effects, { do: 'leave', call: state.phase.call }]];
@@ -487,7 +503,7 @@ function repair(state: CallState, peer: string): Step {
   if (!possible || !link) return [state, []];
   const othersFlow = linksOf(state).some((other) => other.peer !== peer && other.flow === 'flowing');
   const counted = withLink(state, { ...link, repairs: link.repairs + 1 });
-  if ((link.flowed && link.repairs < 1) || othersFlow) {
+  if (link.rollback && ((link.flowed && link.repairs < 1) || othersFlow)) {
     return [counted, [{ do: 'restart', peer }, watch(peer, pauseMs(link.repairs))]];
   }
   const pause = watch(peer, pauseMs(state.rebuilds));

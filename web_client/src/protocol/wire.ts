@@ -46,6 +46,7 @@ LogEvent?: LogEvent
 LogPage?: LogPage
 LogShown?: LogShown
 Media?: Media
+MediaShown?: MediaShown
 MovedPush?: MovedPush
 Paged?: Paged
 PeerPush?: PeerPush
@@ -68,6 +69,7 @@ RoomLeave?: RoomLeave
 RoomShown?: RoomShown
 SignalPush?: SignalPush
 Streams?: Streams
+StreamsShown?: StreamsShown
 TypingPush?: TypingPush
 You?: You
 }
@@ -99,10 +101,10 @@ call: string
 }
 export interface CallEnded {
 kind: "call.ended"
-call: string
-seconds: number
 by: string
 key: string
+call: string
+seconds: number
 }
 /**
  * K1: start, answer or resume the room's call.
@@ -146,7 +148,22 @@ export interface CallPeer {
 peer: string
 person: string
 leg: number
-media: (Media | null)
+media: (MediaShown | null)
+rollback?: boolean
+}
+/**
+ * What a device sends in the call. The strict `commands.Media` as it is kept and shown: read tolerantly, because a
+ *     node of the next version may have written it.
+ */
+export interface MediaShown {
+audio: boolean
+video: boolean
+screen: boolean
+streams?: (StreamsShown | null)
+}
+export interface StreamsShown {
+camera?: (string | null)
+screen?: (string | null)
 }
 /**
  * K1: hang up.
@@ -168,9 +185,9 @@ media: Media
  */
 export interface CallMissed {
 kind: "call.missed"
-call: string
 by: string
 key: string
+call: string
 }
 export interface CallShown {
 id: string
@@ -207,9 +224,9 @@ usernameFragment?: (string | null)
 }
 export interface CallStarted {
 kind: "call.started"
-call: string
 by: string
 key: string
+call: string
 }
 /**
  * L9: take it back (own messages).
@@ -221,9 +238,9 @@ id: string
 }
 export interface ChatDeleted {
 kind: "chat.deleted"
-ref: string
 by: string
 key: string
+ref: string
 }
 /**
  * L9: say it better (own messages).
@@ -239,11 +256,11 @@ text: string
  */
 export interface ChatEdited {
 kind: "chat.edited"
+by: string
+key: string
 ref: string
 text: string
 posted: Posted
-by: string
-key: string
 }
 /**
  * Where a message came from, kept through every edit.
@@ -255,10 +272,10 @@ reply_to?: (string | null)
 }
 export interface ChatPosted {
 kind: "chat.posted"
-text: string
-reply_to?: (string | null)
 by: string
 key: string
+text: string
+reply_to?: (string | null)
 }
 /**
  * L9: put an emoji on a message, or take it off.
@@ -272,11 +289,11 @@ on: boolean
 }
 export interface ChatReacted {
 kind: "chat.reacted"
+by: string
+key: string
 ref: string
 emoji: string
 on: boolean
-by: string
-key: string
 }
 /**
  * L10: seen up to and including `id`.
@@ -360,7 +377,7 @@ room: string
  * The answer where there is nothing to say.
  */
 export interface Done {
-ok?: boolean
+ok: boolean
 }
 /**
  * C3.
@@ -376,7 +393,7 @@ export interface IceAnswer {
 ok: boolean
 servers: IceServer[]
 policy: ("all" | "relay")
-expires_at: (number | null)
+expires_at: number
 }
 /**
  * RTCIceServer (W3C WebRTC §4.2.4).
@@ -387,12 +404,12 @@ username?: (string | null)
 credential?: (string | null)
 }
 /**
- * K4: `expires_at` is null when no relay, so nothing expires.
+ * K4.
  */
 export interface IceShown {
 servers: IceServer[]
 policy: ("all" | "relay")
-expires_at: (number | null)
+expires_at: number
 }
 /**
  * The answer to `room.join`: all that is needed to draw the room and to send an offer (R1).
@@ -417,7 +434,7 @@ person: string
 role: ("guest" | "mentee" | "mentor")
 polite: boolean
 leg: number
-media: (Media | null)
+media: (MediaShown | null)
 }
 export interface RoomShown {
 slug: string
@@ -440,7 +457,8 @@ person: string
 device: string
 state: ("away" | "gone" | "here")
 leg: number
-media: (Media | null)
+media: (MediaShown | null)
+rollback?: boolean
 }
 /**
  * L5: one page of the log and where it stands.
@@ -477,7 +495,7 @@ events: LogEvent[]
 more: boolean
 }
 /**
- * R5.
+ * R5. `rollback: false` (an addition): this peer cannot roll back, so the other side of it is polite (K3).
  */
 export interface PeerPush {
 room: string
@@ -486,7 +504,8 @@ person: string
 device: string
 state: ("away" | "gone" | "here")
 leg: number
-media: (Media | null)
+media: (MediaShown | null)
+rollback?: boolean
 }
 /**
  * R1: `online` = has a socket anywhere.
@@ -573,7 +592,7 @@ reason: ("device" | "too_many")
  * C4.
  */
 export interface RevokedPush {
-reason: ("logout" | "removed" | "revoked")
+reason: ("removed" | "revoked")
 room?: (string | null)
 }
 /**

@@ -198,23 +198,9 @@ export class LiveRoom {
   // Pushes
 
   #hear(push: Push): void {
-    const { state } = this;
     if ('room' in push.body && push.body.room && push.body.room !== this.#slug) return;
-    switch (push.name) {
-      // The call's own pushes wait for nothing: the machine holds what comes too early.
-      case 'call.signal':
-        return this.call.dispatch({ on: 'signal', signal: push.body });
-      case 'call.ring':
-        return this.call.dispatch({ on: 'ring', call: push.body.call, by: push.body.by });
-      case 'call.quiet':
-        return this.call.dispatch({ on: 'quiet', call: push.body.call, reason: push.body.reason });
-      case 'call.moved':
-        return this.call.dispatch({ on: 'moved', call: push.body.call });
-      case 'revoked':
-        return this.#fail({ code: 'not_found', message: '' });
-      case 'reset':
-        return this.#reenter(false);
-    }
+    if (this.#hearAtOnce(push)) return;
+    const { state } = this;
     if (this.#early !== null || state === null) {
       this.#early?.push(push);
       return;
@@ -239,6 +225,32 @@ export class LiveRoom {
       case 'typing':
         this.#setTyping(push.body.person, push.body.on);
         break;
+    }
+  }
+
+  /** The call's own pushes wait for no snapshot: the machine holds what comes too early. */
+  #hearAtOnce(push: Push): boolean {
+    switch (push.name) {
+      case 'call.signal':
+        this.call.dispatch({ on: 'signal', signal: push.body });
+        return true;
+      case 'call.ring':
+        this.call.dispatch({ on: 'ring', call: push.body.call, by: push.body.by });
+        return true;
+      case 'call.quiet':
+        this.call.dispatch({ on: 'quiet', call: push.body.call, reason: push.body.reason });
+        return true;
+      case 'call.moved':
+        this.call.dispatch({ on: 'moved', call: push.body.call });
+        return true;
+      case 'revoked':
+        this.#fail({ code: 'not_found', message: '' });
+        return true;
+      case 'reset':
+        this.#reenter(false);
+        return true;
+      default:
+        return false;
     }
   }
 

@@ -9,9 +9,11 @@ export type Segment =
   | { kind: 'control'; text: string; name: string };
 
 const CODE = /```\n?([\s\S]+?)\n?```|`([^`\n]+)`/g;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: a link ends where they begin
 const LINK = /\bhttps?:\/\/[^\s<>"'`\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gi;
 // C0 and C1 but for tab and line ends. Bidirectional controls (UAX #9 §2) stay in the text: each segment is shown in an
 // isolate of its own, which they cannot leave.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
 
 export function segments(text: string): Segment[] {

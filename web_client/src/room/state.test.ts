@@ -1,0 +1,239 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Joined, LogEvent } from '../protocol/wire';
+import { compareIds } from './ids';
+import { LogModel } from './log_model';
+import { fold } from './messages';
+import {
+  cursorOf,
+  joined,
+  loggedPush,
+  pagedBack,
+  pagedForward,
+  peerChanged,
+  personChanged,
+  type RoomState,
+  readChanged,
+} from './state';
+
+const PERSONS = ['mentor', 'mentee'];
+
+function answer(log: Joined['log']): Joined {
+  return {
+    ok: true,
+    you: { peer: 'p1', person: 'mentor', role: 'mentor', polite: false, leg: 0, media: null },
+    room: { slug: 'r', title: 'Room' },
+    people: PERSONS.map((person) => ({
+      person,
+      name: person,
+      role: person === 'mentor' ? 'mentor' : 'mentee',
+      tz: 'UTC',
+      online: true,
+      read: null,
+    })),
+    peers: [],
+    call: null,
+    session: null,
+    log,
+    ice: { servers: [], policy: 'all', expires_at: 0 },
+  };
+}
+
+type Act =
+  | { do: 'post' | 'edit' | 'delete' | 'react' | 'call'; pick: number; by: number }
+  | { do: 'drop' | 'lose_push' | 'page_back' };
+
+const acts: fc.Arbitrary<Act> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('post' as const), pick: fc.nat(), by: fc.nat(1) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom('edit' as const, 'delete' as const, 'react' as const, 'call' as const),
+      pick: fc.nat(),
+      by: fc.nat(1),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constantFrom('drop' as const, 'lose_push' as const, 'page_back' as const),
+    }),
+  },
+);
+
+/** One thing that happens in the room, or nothing if there is no message to do it to. */
+function happen(model: LogModel, act: Extract<Act, { pick: number }>, count: number): LogEvent | null {
+  const by = PERSONS[act.by] ?? 'mentor';
+  const key = `key-${count}`;
+  if (act.do === 'post') return model.append({ kind: 'chat.posted', text: `text ${count}`, by, key });
+  if (act.do === 'call') return model.append({ kind: 'call.started', call: key, by, key });
+  const alive = fold(model.kept, false).filter((line) => line.kind === 'message');
+  const target = alive[act.pick % Math.max(1, alive.length)];
+  if (!target || target.kind !== 'message') return null;
+  const ref = target.id;
+  if (act.do === 'delete') return model.append({ kind: 'chat.deleted', ref, by: target.by, key });
+  if (act.do === 'react') {
+    return model.append({
+      kind: 'chat.reacted',
+      ref,
+      emoji: act.pick % 2 ? '👍' : '🎉',
+      on: act.pick % 3 > 0,
+      by,
+      key,
+    });
+  }
+  const posted = { at: target.at, by: target.by, reply_to: target.replyTo };
+  return model.append({ kind: 'chat.edited', ref, text: `edit ${count}`, posted, by: target.by, key });
+}
+
+/** Resumes as the live room does: join with the cursor, then page by page to the head. */
+function resume(
+  state: RoomState,
+  model: LogModel,
+  pushesMeanwhile: () => LogEvent[],
+  limit: number,
+): RoomState {
+  const cursor = cursorOf(state.log);
+  let next = joined(state, answer(model.after(cursor.id, limit)), cursor);
+  while (next.log.mode === 'catching_up') {
+    const tail = next.log.tail?.id ?? null;
+    for (const push of pushesMeanwhile()) next = loggedPush(next, push);
+    const page = model.after(tail, limit);
+    next = pagedForward(next, { ok: true, events: page.events, more: page.more });
+  }
+  return next;
+}
+
+describe('the room as a client keeps it', () => {
+  it('L1, L2, L5, L8: snapshot + pushes + losses + resumes = fresh snapshot, for what the client keeps', () => {
+    fc.assert(
+      fc.property(fc.array(acts, { maxLength: 60 }), fc.integer({ min: 1, max: 8 }), (script, limit) => {
+        const model = new LogModel();
+        let state = joined(null, answer(model.newest(limit)), null);
+        let connected = true;
+        script.forEach((act, count) => {
+          if (act.do === 'drop') connected = false;
+          else if (act.do === 'page_back') {
+            const first = state.log.events[0];
+            if (connected && first) state = pagedBack(state, { ok: true, ...model.before(first.id, limit) });
+          } else if (act.do === 'lose_push') {
+            // A push that never arrives: the next one must not be believed (prev).
+            happen(model, { do: 'post', pick: 0, by: 0 }, 1_000 + count);
+          } else {
+            const event = happen(model, act, count);
+            if (event && connected) state = loggedPush(state, event);
+          }
+          if (state.log.mode === 'gap' || (!connected && count % 5 === 0)) {
+            let extra = 2;
+            state = resume(
+              state,
+              model,
+              () =>
+                (extra-- > 0
+                  ? [happen(model, { do: 'post', pick: 0, by: 1 }, 2_000 + count * 3 + extra)]
+                  : []) as LogEvent[],
+              limit,
+            );
+            connected = true;
+          }
+        });
+        state = resume(state, model, () => [], limit);
+        expect(state.log.mode).toBe('live');
+        expect(cursorOf(state.log).id).toBe(model.tail?.id ?? null);
+        const from = state.log.older ? (state.log.events[0]?.id ?? '') : '';
+        const expected = fold(model.kept, false).filter(
+          (line) => from === '' || compareIds(line.id, from) >= 0,
+        );
+        expect(fold(state.log.events, state.log.older)).toEqual(expected);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('L1: a push that names another predecessor is not shown, and the state asks to be resumed', () => {
+    const model = new LogModel();
+    const first = model.append({ kind: 'chat.posted', text: 'a', by: 'mentor', key: 'a' });
+    const state = joined(null, answer(model.newest(50)), null);
+    model.append({ kind: 'chat.posted', text: 'lost', by: 'mentee', key: 'b' });
+    const third = model.append({ kind: 'chat.posted', text: 'c', by: 'mentee', key: 'c' });
+    const after = loggedPush(state, third);
+    expect(after.log.mode).toBe('gap');
+    expect(after.log.events).toEqual([first]);
+  });
+
+  it('L1: a push that was seen before changes nothing', () => {
+    const model = new LogModel();
+    const event = model.append({ kind: 'chat.posted', text: 'a', by: 'mentor', key: 'a' });
+    const state = joined(null, answer(model.newest(50)), null);
+    expect(loggedPush(state, event)).toBe(state);
+  });
+
+  it('L5: nothing seen yet is a good cursor, and the first entry has no predecessor', () => {
+    const model = new LogModel();
+    const state = joined(null, answer(model.newest(50)), null);
+    expect(cursorOf(state.log)).toEqual({ epoch: 'epoch-1', id: null });
+    const first = model.append({ kind: 'chat.posted', text: 'a', by: 'mentee', key: 'a' });
+    expect(loggedPush(state, first).log.events).toEqual([first]);
+  });
+
+  it('L5: the cursor carries the key of its entry, so that a rewritten log is noticed', () => {
+    const model = new LogModel();
+    model.append({ kind: 'chat.posted', text: 'a', by: 'mentee', key: 'a' });
+    expect(cursorOf(joined(null, answer(model.newest(50)), null).log).key).toBe('a');
+  });
+
+  it('L5: after a reset the newest page replaces everything', () => {
+    const model = new LogModel();
+    model.append({ kind: 'chat.posted', text: 'a', by: 'mentee', key: 'a' });
+    const state = joined(null, answer(model.newest(50)), null);
+    const other = { ...new LogModel().newest(50), epoch: 'epoch-2', reset: 'epoch' as const };
+    const reset = joined(state, answer(other), cursorOf(state.log));
+    expect(reset.log.events).toEqual([]);
+    expect(reset.log.resets).toBe(1);
+    expect(reset.log.epoch).toBe('epoch-2');
+  });
+
+  it('L7: kinds that a client does not know are kept in the chain and not shown', () => {
+    const model = new LogModel();
+    const state = joined(null, answer(model.newest(50)), null);
+    const strange = model.append({ kind: 'session.confirmed', by: 'system', key: 's' } as never);
+    const after = loggedPush(
+      loggedPush(state, strange),
+      model.append({ kind: 'chat.posted', text: 'a', by: 'mentee', key: 'a' }),
+    );
+    expect(after.log.mode).toBe('live');
+    expect(fold(after.log.events, false)).toHaveLength(1);
+  });
+
+  it('R5: away and here are one peer, gone is none, and oneself is never among them', () => {
+    const state = joined(null, answer(new LogModel().newest(50)), null);
+    const peer = {
+      room: 'r',
+      peer: 'p2',
+      person: 'mentee',
+      device: 'd',
+      state: 'here' as const,
+      leg: 0,
+      media: null,
+    };
+    const away = peerChanged(peerChanged(state, peer), { ...peer, state: 'away' });
+    expect(away.peers.map((one) => one.state)).toEqual(['away']);
+    expect(peerChanged(away, { ...peer, state: 'gone' }).peers).toEqual([]);
+    expect(peerChanged(state, { ...peer, peer: 'p1' })).toBe(state);
+  });
+
+  it('R1: online is what was last pushed', () => {
+    const state = personChanged(joined(null, answer(new LogModel().newest(50)), null), 'mentee', false);
+    expect(state.people.find(({ person }) => person === 'mentee')?.online).toBe(false);
+  });
+
+  it('L10: read marks only go forward', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(50), { minLength: 1 }), (marks) => {
+        let state = joined(null, answer(new LogModel().newest(50)), null);
+        for (const mark of marks) state = readChanged(state, 'mentee', `${mark}-0`);
+        expect(state.people.find(({ person }) => person === 'mentee')?.read).toBe(`${Math.max(...marks)}-0`);
+      }),
+    );
+  });
+});
