@@ -1,6 +1,7 @@
 """Many `telementor` commands from one process: the same entry point and arguments, its imports paid for once.
 
-Run as a program (`python -m tests.support.warm_cli`) it is that process: a JSON list of arguments comes in on each line, a JSON
+Run as a program (`python -m tests.support.warm_cli`) it is that process: a JSON list of arguments comes in
+on each line, a JSON
 list `[code, output, error]` goes out.
 """
 
