@@ -291,7 +291,7 @@ class IceAnswer(Sent, frozen=True):
 class Done(Sent, frozen=True):
     """The answer where there is nothing to say."""
 
-    ok: bool = True
+    ok: bool
 
 
 class Refusal(Sent, frozen=True):

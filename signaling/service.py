@@ -73,7 +73,7 @@ class Rates(Struct, frozen=True):
     page_bytes: int
 
 
-DONE = Reply(pack(p.Done()))
+DONE = Reply(pack(p.Done(ok=True)))
 
 
 class Service:
