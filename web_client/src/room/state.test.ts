@@ -39,9 +39,8 @@ function answer(log: Joined['log']): Joined {
   };
 }
 
-type Act =
-  | { do: 'post' | 'edit' | 'delete' | 'react' | 'call'; pick: number; by: number }
-  | { do: 'drop' | 'lose_push' | 'page_back' };
+type Happening = { do: 'post' | 'edit' | 'delete' | 'react' | 'call'; pick: number; by: number };
+type Act = Happening | { do: 'drop' | 'lose_push' | 'page_back' };
 
 const acts: fc.Arbitrary<Act> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('post' as const), pick: fc.nat(), by: fc.nat(1) }) },
@@ -62,14 +61,14 @@ const acts: fc.Arbitrary<Act> = fc.oneof(
 );
 
 /** One thing that happens in the room, or nothing if there is no message to do it to. */
-function happen(model: LogModel, act: Extract<Act, { pick: number }>, count: number): LogEvent | null {
+function happen(model: LogModel, act: Happening, count: number): LogEvent | null {
   const by = PERSONS[act.by] ?? 'mentor';
   const key = `key-${count}`;
   if (act.do === 'post') return model.append({ kind: 'chat.posted', text: `text ${count}`, by, key });
   if (act.do === 'call') return model.append({ kind: 'call.started', call: key, by, key });
   const alive = fold(model.kept, false).filter((line) => line.kind === 'message');
   const target = alive[act.pick % Math.max(1, alive.length)];
-  if (!target || target.kind !== 'message') return null;
+  if (target?.kind !== 'message') return null;
   const ref = target.id;
   if (act.do === 'delete') return model.append({ kind: 'chat.deleted', ref, by: target.by, key });
   if (act.do === 'react') {
@@ -120,7 +119,7 @@ describe('the room as a client keeps it', () => {
             // A push that never arrives: the next one must not be believed (prev).
             happen(model, { do: 'post', pick: 0, by: 0 }, 1_000 + count);
           } else {
-            const event = happen(model, act, count);
+            const event = happen(model, act as Happening, count);
             if (event && connected) state = loggedPush(state, event);
           }
           if (state.log.mode === 'gap' || (!connected && count % 5 === 0)) {

@@ -15,7 +15,7 @@ export function timeIn(at: number, tz?: string): string {
   const key = tz ?? '';
   let format = timeFormats.get(key);
   if (!format) {
-    const options: Intl.DateTimeFormatOptions = { hour: '2-digit', minute: '2-digit' };
+    const options: Intl.DateTimeFormatOptions = { hour: 'numeric', minute: '2-digit' };
     try {
       format = new Intl.DateTimeFormat(undefined, tz ? { ...options, timeZone: tz } : options);
     } catch {

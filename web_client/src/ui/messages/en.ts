@@ -129,7 +129,7 @@ export const en = {
     loading: 'Opening the room…',
     back: 'My rooms',
     notPlanned: 'No session is planned.',
-    openAnyway: 'The chat is open, and you can call at any time.',
+    openAnyway: 'You can write and call at any time.',
     you: 'You',
     times: (own: string, other: string, name: string) => `${own} for you, ${other} for ${name}`,
     sameTime: (own: string) => `${own} for both of you`,
