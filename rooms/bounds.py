@@ -1,6 +1,6 @@
 """How much of anything is allowed (PROTOCOL.md, "Limits"), and the check of a decoded command against it.
 
-A malformed value is `Invalid`, one over its bound `TooLarge`; both name the field (T4). A refused command has changed nothing.
+A malformed value is `Invalid`, one over its bound `TooLarge`; both name the field (T4).
 """
 
 from __future__ import annotations

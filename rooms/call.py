@@ -1,4 +1,4 @@
-"""The call of a room: ring, answer, move, hang up, vanish, resume (rules K1–K4, R4). Pure: the time and new ids are passed in.
+"""The call of a room: ring, answer, move, hang up, vanish, resume (rules K1–K4, R4). Time and new ids are passed in.
 
 nothing ──join──▶ ringing ──other joins──▶ answered ──last leave──▶ call.ended
                      │ decline, 45 s: quiet                │ all vanish
@@ -48,16 +48,17 @@ def join(live: Live, here: Here, command: CallJoin, new_call: str, rules: CallRu
         raise Gone("This call is over.", field="call")
     if command.call is None and live.call is not None and not live.callers():
         # Everybody vanished and somebody calls anew: the old call ended when it was left, and the partner is rung again.
-        decision = _end(live, "system", here.slug, here.members, live.call.empty_since or here.now)
+        decision = _end(live, live.call, "system", here.slug, here.members, live.call.empty_since or here.now)
     if decision.live.call is None:
         decision = decision.then(_start(decision.live, here, new_call, rules))
     elif here.person != decision.live.call.by and not decision.live.call.answered:
-        decision = decision.then(_answer(decision.live, here))
+        decision = decision.then(_answer(decision.live, decision.live.call, here))
     return decision.then(Decision(_with_leg(decision.live, me, command)))
 
 
 def leave(live: Live, here: Here, call: str) -> Decision:
-    """K1: hang up. The last one to leave ends the call. To leave a call that is over, or in which one is not, changes nothing."""
+    """K1: hang up. The last one to leave ends the call. Leaving a call that is over, or in which one is not, changes
+    nothing."""
     if live.call is None or live.call.id != call:
         return Decision(live)
     return _hang_up(live, here)
@@ -75,7 +76,7 @@ def decline(live: Live, here: Here, call: str) -> Decision:
         raise Gone("This call is over.", field="call")
     if live.call.ring_until is None or here.person == live.call.by:
         return Decision(live)
-    return _quiet(live, here.slug, here.members, "declined")
+    return _quiet(live, live.call, here.slug, here.members, "declined")
 
 
 def media(live: Live, here: Here, command: CallMedia) -> Decision:
@@ -103,11 +104,12 @@ def settle(
         return decision
     if call.ring_until is not None:
         if not decision.live.callers():
-            decision = decision.then(_quiet(decision.live, slug, members, "cancelled"))
+            decision = decision.then(_quiet(decision.live, call, slug, members, "cancelled"))
         elif call.ring_until <= now:
-            decision = decision.then(_quiet(decision.live, slug, members, "timeout"))
+            decision = decision.then(_quiet(decision.live, call, slug, members, "timeout"))
+    call = decision.live.call or call
     if call.empty_since is not None and call.empty_since + rules.resume_ms <= now:
-        decision = decision.then(_end(decision.live, "system", slug, members, call.empty_since))
+        decision = decision.then(_end(decision.live, call, "system", slug, members, call.empty_since))
     return decision
 
 
@@ -144,12 +146,11 @@ def _start(live: Live, here: Here, new_call: str, rules: CallRules) -> Decision:
     return Decision(live.with_call(call), (started,), tuple(Notice(person, ring) for person in others))
 
 
-def _answer(live: Live, here: Here) -> Decision:
-    assert live.call is not None
-    answered = live.with_call(replace(live.call, answered=True))
-    return (
-        _quiet(answered, here.slug, here.members, "answered") if live.call.ring_until else Decision(answered)
-    )
+def _answer(live: Live, call: Call, here: Here) -> Decision:
+    answered = replace(call, answered=True)
+    if call.ring_until is None:
+        return Decision(live.with_call(answered))
+    return _quiet(live, answered, here.slug, here.members, "answered")
 
 
 def _with_leg(live: Live, me: Peer, command: CallJoin) -> Live:
@@ -171,15 +172,15 @@ def _hang_up(live: Live, here: Here) -> Decision:
     if me is None or me.media is None:
         return Decision(live)
     live = live.with_peer(replace(me, media=None))
-    if live.callers():
+    if live.callers() or live.call is None:
         return Decision(presence.noticing_emptiness(live, here.now))
-    return _end(live, here.person, here.slug, here.members, here.now)
+    return _end(live, live.call, here.person, here.slug, here.members, here.now)
 
 
-def _end(live: Live, by: str, slug: str, members: tuple[str, ...], at: int) -> Decision:
-    call = live.call
-    assert call is not None
-    quiet = _quiet(live, slug, members, "cancelled") if call.ring_until else Decision(live)
+def _end(live: Live, call: Call, by: str, slug: str, members: tuple[str, ...], at: int) -> Decision:
+    for peer in live.callers():
+        live = live.with_peer(replace(peer, media=None))
+    quiet = _quiet(live, call, slug, members, "cancelled") if call.ring_until else Decision(live)
     event: Event
     if call.answered:
         seconds = max(0, round((at - call.since) / 1000))
@@ -191,12 +192,12 @@ def _end(live: Live, by: str, slug: str, members: tuple[str, ...], at: int) -> D
 
 def _quiet(
     live: Live,
+    call: Call,
     slug: str,
     members: tuple[str, ...],
     reason: Literal["answered", "declined", "cancelled", "timeout"],
 ) -> Decision:
     """Nothing rings any more; every socket of every member hears why, the caller's too."""
-    assert live.call is not None
-    push = QuietPush(room=slug, call=live.call.id, reason=reason)
-    quiet = live.with_call(replace(live.call, ring_until=None))
+    push = QuietPush(room=slug, call=call.id, reason=reason)
+    quiet = live.with_call(replace(call, ring_until=None))
     return Decision(quiet, notices=tuple(Notice(person, push) for person in members))

@@ -25,12 +25,11 @@ class Entry(Struct, frozen=True):
 def wire(slug: str, entry: Entry) -> bytes:
     """The one object that is pushed and that history returns: `{room, id, prev, at, …event}` as msgpack.
 
-    The body is spliced in as it is stored, so an event is never decoded on its way (msgpack specification, "map format":
-    up to 15 pairs are `1000xxxx`, up to 2^16-1 `0xde` and two bytes).
+    The body is spliced in as it is stored, so an event is never decoded on its way (msgpack specification, "map
+    format": up to 15 pairs are `1000xxxx`, up to 2^16-1 `0xde` and two bytes).
     """
     pairs = (entry.body[0] & 0x0F) + len(_PLACE)
     head = bytes([0x80 | pairs]) if pairs <= _FIXMAP_MAX else b"\xde" + pairs.to_bytes(2, "big")
-    room, id_, prev, at = _PLACE
-    return b"".join((
-        head, room, _pack(slug), id_, _pack(entry.id), prev, _pack(entry.prev), at, _pack(event_at(entry.id)), entry.body[1:],
-    ))  # fmt: skip
+    values = (slug, entry.id, entry.prev, event_at(entry.id))
+    place = b"".join(name + _pack(value) for name, value in zip(_PLACE, values, strict=True))
+    return head + place + entry.body[1:]

@@ -1,4 +1,4 @@
-"""From what was asked and what came of it to the wire and back: strict decoding, and the one mapping of errors (T2, T4, T5)."""
+"""Strict decoding of what is asked, and the one mapping of errors to the wire (T2, T4, T5)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FIELD_CHARACTERS = 100
 
 
 def decode_command(name: str, payload: bytes, message_bytes: int) -> Command:
-    """Raises `Unsupported` for an unknown event, `TooLarge` over `message_bytes`, `Invalid` with the path of a wrong field."""
+    """Raises `Unsupported` for an unknown event, `TooLarge` over `message_bytes`, `Invalid` with a wrong field's path."""
     decoder = _decoders.get(name)
     if decoder is None:
         raise Unsupported

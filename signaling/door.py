@@ -1,7 +1,7 @@
 """Entering: personal links, log-ins of a browser, access tokens of scripts, and whose page a request comes from (rule C1).
 
-One browser may hold several log-ins, one cookie each: a tab that comes through a link chooses a name for its log-in and keeps
-it, so two links in two tabs are two people. The name is no secret; the cookie's value is, and only its hash is stored.
+One browser may hold several log-ins, one cookie each: a tab that comes through a link chooses a name for its log-in and
+keeps it, so two links in two tabs are two people. The name is no secret; the cookie's value is, and only its hash is stored.
 """
 
 from __future__ import annotations
@@ -37,12 +37,10 @@ class Browser(Struct, frozen=True):
 
     def chosen(self, name: str | None) -> Login:
         """The log-in of that name; without one, the newest. Raises `Unauthenticated`."""
-        if name is None:
-            for login in self.logins.values():
-                return login
-        elif login := self.logins.get(name):
-            return login
-        raise Unauthenticated
+        login = next(iter(self.logins.values()), None) if name is None else self.logins.get(name)
+        if login is None:
+            raise Unauthenticated
+        return login
 
 
 class Entered(Struct, frozen=True):
@@ -94,7 +92,7 @@ class Door:
 
     async def browser(self, cookies: Mapping[str, str]) -> Browser:
         held = [(key[len(COOKIE) :], value) for key, value in cookies.items() if key.startswith(COOKIE)]
-        logins = {}
+        logins: dict[str, Login] = {}
         for name, secret in held[: 2 * LOGINS_PER_BROWSER]:
             if LOGIN_NAME.fullmatch(name) and (
                 login := await self._directory.login(secret[:TOKEN_CHARACTERS])

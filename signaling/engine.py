@@ -133,7 +133,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         super().__init__(**options)
         self.backlog_bytes = backlog_bytes
         self.on_overflow = on_overflow
-        driver: dict[str, Any] = self._async
+        driver: dict[str, Any] = self._async  # type: ignore[has-type]
         self._async = {**driver, "websocket": WebSocket}
 
     async def _handle_connect(
@@ -142,7 +142,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         """As engineio 4.15 does it, but for the class of the socket."""
         if jsonp_index is not None:
             return self._bad_request("JSONP is not served")
-        if self.start_service_task:
+        if self.start_service_task:  # type: ignore[has-type]
             self.start_service_task = False
             self.service_task_handle = self.start_background_task(self._service_task)
         sid = self.generate_id()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 from msgspec import Struct, field
@@ -61,7 +62,7 @@ class Resident(Struct):
     live: Live = Live()
     seats: dict[str, Seat] = field(default_factory=dict)
     waiting: deque[bytes] | None = field(default_factory=deque)
-    ready: asyncio.Future[None] | None = None
+    ready: asyncio.Task[None] | None = None
     linger: asyncio.TimerHandle | None = None
 
     @property
@@ -77,7 +78,7 @@ class Hub:
         node: str,
         room_log: RoomLog,
         subscribe: Callable[[str], Awaitable[None]],
-        unsubscribe: Callable[[str], Awaitable[None]],
+        unsubscribe: Callable[[str], Coroutine[Any, Any, None]],
     ) -> None:
         self._node = node
         self._log = room_log
@@ -98,11 +99,11 @@ class Hub:
         resident = self.resident(record.slug)
         if resident is None:
             resident = self._by_channel[channel(record.slug)] = Resident(record)
-            resident.ready = asyncio.ensure_future(self._begin(resident))
+            resident.ready = asyncio.create_task(self._begin(resident))
         resident.record = record
-        assert resident.ready is not None
         try:
-            await asyncio.shield(resident.ready)
+            if resident.ready is not None:
+                await asyncio.shield(resident.ready)
         except Unavailable:
             if self._by_channel.get(channel(record.slug)) is resident and not resident.seats:
                 self._close(resident)
@@ -296,17 +297,16 @@ class Hub:
 
     def _flow(self, resident: Resident) -> None:
         """Hands on what waited; from then on messages are handed on as they come."""
-        waiting = resident.waiting or deque()
-        resident.waiting = None
-        while waiting and resident.waiting is None:
-            self._take(resident, waiting.popleft())
-        if resident.waiting is not None:
-            resident.waiting.extend(waiting)
+        waiting, resident.waiting = resident.waiting or deque[bytes](), None
+        for message in waiting:
+            self.on_message(
+                channel(resident.slug), message
+            )  # waits again behind a gap that one of them shows
 
     # Tasks
 
-    def _own(self, work: Awaitable[None]) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[assignment]
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

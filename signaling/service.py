@@ -4,7 +4,8 @@ here and one row of `VERBS`."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -359,14 +360,11 @@ class Service:
         self._own(self._drop(connection, [(resident.record, seat.peer) for resident, seat in seats if seat]))
 
     async def _drop(self, connection: Connection, peers: list[tuple[RoomRecord, str]]) -> None:
-        now = self._now_ms()
+        now, away_ms = self._now_ms(), self._rules.away_ms
         for record, peer in peers:
-
-            def gone(live: Live, peer: str = peer) -> Decision:
-                return Decision(presence.drop(live, peer, connection.id, now, self._rules.away_ms))
-
-            await self._insist(lambda record=record, gone=gone: self._commit(record, gone))
-        await self._insist(lambda: self._nodes.leave(connection))
+            drop = partial(_dropped, peer=peer, socket=connection.id, now=now, away_ms=away_ms)
+            await self._insist(partial(self._commit, record, drop))
+        await self._insist(partial(self._nodes.leave, connection))
 
     async def _insist(self, work: Callable[[], Awaitable[Any]]) -> None:
         for _ in range(LEAVE_TRIES):
@@ -452,8 +450,8 @@ class Service:
             name = "call.ring" if isinstance(notice.push, p.RingPush) else "call.quiet"
             await self._registry.publish(person_channel(notice.person), b"N" + event(name, pack(notice.push)))
 
-    def _own(self, work: Awaitable[None]) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[assignment]
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -491,6 +489,10 @@ VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Awaitable[Reply
     c.CallSignal: Service.signal,
     c.Ice: Service.ice,
 }
+
+
+def _dropped(live: Live, peer: str, socket: str, now: int, away_ms: int) -> Decision:
+    return Decision(presence.drop(live, peer, socket, now, away_ms))
 
 
 def _persons(record: RoomRecord) -> tuple[str, ...]:

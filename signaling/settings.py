@@ -168,10 +168,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     away_s: Annotated[
         int, Meta(ge=1, le=600, description="Seconds that a dropped device counts as away before it is gone.")
     ] = 30
-    ring_s: Annotated[int, Meta(ge=5, le=300, description="Seconds that a call rings.")] = 45
+    ring_s: Annotated[int, Meta(ge=1, le=300, description="Seconds that a call rings.")] = 45
     call_resume_s: Annotated[
         int,
-        Meta(ge=10, le=86_400, description="Seconds that an empty call can be resumed before it is ended."),
+        Meta(ge=1, le=86_400, description="Seconds that an empty call can be resumed before it is ended."),
     ] = 600
 
     # What one message may be

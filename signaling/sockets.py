@@ -18,7 +18,7 @@ from engineio import packet as engine_packet
 from msgspec import Struct
 
 from rooms import pushes as p
-from rooms.commands import CallSignal, ChatTyping, Ice
+from rooms.commands import CallSignal, ChatTyping, Command, Ice
 from rooms.errors import Invalid, Limited, RoomError, Unavailable, Unsupported
 from signaling import answers, packets
 from signaling.buckets import TokenBucket
@@ -114,6 +114,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._connections: dict[str, SocketConnection] = {}
         self._unknown: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self.draining = False
         super().__init__(
             async_mode="aiohttp",
@@ -153,6 +155,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._nodes.forget(connection)
             self._service.disconnected(connection)
             self._metrics.sockets.dec()
+            if not self._connections:
+                self._empty.set()
 
     async def _handle_eio_message(self, eio_sid: str, data: bytes | str) -> None:
         socket: EngineSocket | None = self.eio.sockets.get(eio_sid)
@@ -168,18 +172,20 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             return
         connection = self._connections.get(eio_sid)
         if incoming.nsp != "/":
-            if incoming.type == packets.CONNECT:
-                self._push(socket, _refusal(incoming.nsp, Unsupported("There is only the namespace /.")))
-            if connection is None:
-                await socket.finish()
-        elif connection is None:
-            if incoming.type == packets.CONNECT:
-                await self._welcome(socket, incoming.data)
-            else:
-                await socket.finish()
-        elif incoming.type == packets.EVENT:
+            await self._refuse_namespace(socket, incoming, known=connection is not None)
+        elif connection is None and incoming.type == packets.CONNECT:
+            await self._welcome(socket, incoming.data)
+        elif connection is not None and incoming.type == packets.EVENT:
             await self._event(connection, incoming)
-        elif incoming.type != packets.ACK:
+        elif connection is None or incoming.type != packets.ACK:
+            await socket.finish()
+
+    async def _refuse_namespace(
+        self, socket: EngineSocket, incoming: packets.Incoming, *, known: bool
+    ) -> None:
+        if incoming.type == packets.CONNECT:
+            self._push(socket, _refusal(incoming.nsp, Unsupported("There is only the namespace /.")))
+        if not known:
             await socket.finish()
 
     def _push(self, socket: EngineSocket, frame: bytes) -> None:
@@ -213,6 +219,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._service.disconnected(connection)
             return
         self._connections[socket.sid] = connection
+        self._empty.clear()
         self._unknown.pop(socket.sid).cancel()
         self._metrics.sockets.inc()
         connection.open(packets.control(packets.CONNECT, "/", {"sid": connection.id}))
@@ -248,14 +255,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _answer(self, connection: SocketConnection, named: packets.Named) -> Reply:
         try:
-            if named.surplus is not None:
-                raise Invalid("An event carries exactly one object.")
-            command = answers.decode_command(named.name, bytes(named.payload), self._limits.message_bytes)
-            now_s = time.monotonic()
-            if isinstance(command, ChatTyping):
-                connection.typing.take(now_s)
-            elif isinstance(command, CallSignal | Ice):
-                connection.signals.take(now_s)
+            command = self._command(connection, named)
             return await self._service.handle(connection, command)
         except RoomError as error:
             self._metrics.refused(named.name, error.code)
@@ -263,6 +263,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         except Exception:  # whatever it is, this socket's other requests go on
             log.exception("request failed", verb=named.name if named.name in answers.VERBS else "unknown")
             return Reply(answers.refused(Unavailable(retry_ms=5_000)))
+
+    def _command(self, connection: SocketConnection, named: packets.Named) -> Command:
+        if named.surplus is not None:
+            raise Invalid("An event carries exactly one object.")
+        command = answers.decode_command(named.name, bytes(named.payload), self._limits.message_bytes)
+        if isinstance(command, ChatTyping):
+            connection.typing.take(time.monotonic())
+        elif isinstance(command, CallSignal | Ice):
+            connection.signals.take(time.monotonic())
+        return command
 
     def _acknowledge(self, connection: SocketConnection, ack_id: int | None, payload: bytes) -> None:
         if ack_id is not None:
@@ -279,9 +289,13 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def drained(self, within_s: float) -> None:
         """Waits until nobody is connected and nothing is in flight, at most `within_s`."""
-        until = time.monotonic() + within_s
-        while (self._connections or self._tasks) and time.monotonic() < until:
-            await asyncio.sleep(0.05)
+        try:
+            async with asyncio.timeout(within_s):
+                await self._empty.wait()
+                if self._tasks:
+                    await asyncio.wait(self._tasks)
+        except TimeoutError:
+            log.info("drained", left=len(self._connections))
 
     async def close_all(self) -> None:
         for socket in list(self.eio.sockets.values()):

@@ -327,6 +327,8 @@ class Directory:
     async def use_link(self, token: str) -> LinkUsed:
         """Uses up the link: of any number of callers at once, on any node, one gets in.
 
+        A link that was made for no room leads to the person's own, when there is exactly one.
+
         Raises LinkUnknownError, LinkUsedError, LinkExpiredError.
         """
         now = self._clock()
@@ -346,9 +348,7 @@ class Directory:
             if row is None:
                 raise await _why_not(connection, token)
             who = await _must_exist(connection, row.person_id)
-            slug = await connection.scalar(
-                sa.select(pair.c.slug).where(pair.c.id == row.pair_id, pair.c.removed_ms.is_(None))
-            )
+            slug = await _room_of(connection, who.id, row.pair_id)
             await self._note(connection, who.id, "link.used", who.id, row.pair_id)
             # Together: a link that was used up without having let anybody in would be lost.
             secret = await self._add_login(connection, who.id)
@@ -572,6 +572,17 @@ async def _must_exist(connection: AsyncConnection, person_id: str) -> Person:
     if found is None:
         raise PersonUnknownError(f"There is no person {person_id}.")
     return found
+
+
+async def _room_of(connection: AsyncConnection, person_id: str, pair_id: str | None) -> str | None:
+    if pair_id is not None:
+        which = pair.c.id == pair_id
+    else:
+        which = sa.or_(pair.c.mentor_id == person_id, pair.c.mentee_id == person_id)
+    slugs = (
+        await connection.scalars(sa.select(pair.c.slug).where(which, pair.c.removed_ms.is_(None)).limit(2))
+    ).all()
+    return slugs[0] if len(slugs) == 1 else None
 
 
 async def _why_not(connection: AsyncConnection, token: str) -> LinkError:

@@ -90,7 +90,7 @@ class RedisRoomLog:
     ) -> tuple[tuple[Entry, ...], bool]:
         stream = f"{{{slug}}}:log"
         if after is not None:
-            raw = await answered(self._redis.xrange(stream, f"({after}", "+", limit + 1))
+            raw: Any = await answered(self._redis.xrange(stream, f"({after}", "+", limit + 1))
         else:
             raw = await answered(
                 self._redis.xrevrange(stream, f"({before}" if before else "+", "-", limit + 1)

@@ -132,10 +132,18 @@ async def test_it_promises_the_disk_before_the_answer(store):
     assert {name: told[name] for name in promised} == promised
 
 
-async def test_it_does_not_get_our_secrets(folder, monkeypatch):
+async def test_it_does_not_get_our_secrets(folder, tmp_path, monkeypatch):
+    engine, binary = choose_engine(None, os.environ)
+    # The engine overwrites its own environment, so a script in its place tells.
+    telling = tmp_path / "telling"
+    telling.write_text(f'#!/bin/sh\nenv > {tmp_path}/environment\nexec {binary} "$@"\n')
+    telling.chmod(0o755)
+    monkeypatch.setattr(embedded, "choose_engine", lambda *_: (engine, telling))
     monkeypatch.setenv("TELEMENTOR_TURN_SECRET", "hunter2hunter2hunter2")
-    async with started(folder) as store:
-        assert b"hunter2" not in Path(f"/proc/{store.pid}/environ").read_bytes()
+    async with started(folder):
+        told = (tmp_path / "environment").read_text()
+    assert "PATH=" in told
+    assert "hunter2" not in told
 
 
 async def test_it_ends_with_stop_and_leaves_no_trace_of_a_running_engine(folder):
@@ -278,14 +286,23 @@ async def test_a_stale_pid_of_somebody_else_harms_nobody(folder):
             assert innocent.poll() is None
 
 
-async def test_a_holder_that_cannot_be_ended_is_named(folder, monkeypatch):
+async def test_a_holder_that_cannot_be_ended_is_named_and_no_stranger_is_killed(folder, monkeypatch):
     monkeypatch.setattr(embedded, "_SHUTDOWN_S", 0.1)
     monkeypatch.setattr(embedded, "_TERMINATE_S", 0.1)
     folder.store.mkdir()
-    with (folder.store / "engine.lock").open("w") as lock:
+    with (
+        (folder.store / "engine.lock").open("w") as lock,
+        subprocess.Popen(
+            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
+        ) as innocent,
+    ):
         assert embedded._taken(lock.fileno())
+        (folder.store / "valkey.pid").write_text(str(innocent.pid))
         with pytest.raises(EmbeddedStoreError, match=r"still holds .*end it by hand"):
             await EmbeddedStore(folder).start()
+        assert innocent.poll() is None
+        innocent.communicate(b"\n")
+        assert innocent.returncode == 0
     assert not stores_of(folder.path)
 
 
@@ -364,6 +381,65 @@ async def test_stop_while_it_comes_back_leaves_nothing(folder):
     assert not stores_of(folder.path)
 
 
+async def test_stop_waits_for_a_restart_that_has_just_begun(folder, monkeypatch):
+    store = EmbeddedStore(folder)
+    await store.start()
+    spawning, go_on = asyncio.Event(), asyncio.Event()
+    real, spawned = store._spawn, []
+
+    async def slow_spawn(*given):
+        spawning.set()
+        await go_on.wait()
+        spawned.append(await real(*given))
+        return spawned[0]
+
+    monkeypatch.setattr(store, "_spawn", slow_spawn)
+    watching = asyncio.create_task(store.watch())
+    os.kill(store.pid, signal.SIGKILL)
+    await spawning.wait()
+    stopping = asyncio.create_task(store.stop())
+    await asyncio.sleep(0)
+    go_on.set()
+    await stopping
+    assert [process.returncode is not None for process in spawned] == [True]
+    await watching
+
+
+@pytest.fixture
+def mute(tmp_path, monkeypatch) -> Path:
+    """An engine that starts and never says a word; the returned file holds its process id."""
+    script = tmp_path / "mute"
+    script.write_text(
+        f"#!/bin/sh\necho $$ > {tmp_path}/mute.pid.new\nmv {tmp_path}/mute.pid.new {tmp_path}/mute.pid\nexec sleep 600\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(embedded, "choose_engine", lambda *_: (Engine("valkey", (8, 1, 8)), script))
+    return tmp_path / "mute.pid"
+
+
+def lives(pid_file: Path) -> bool:
+    return Path(f"/proc/{pid_file.read_text().strip()}").exists()
+
+
+async def test_an_engine_that_never_answers_is_given_up_and_ended(folder, mute, monkeypatch):
+    monkeypatch.setattr(embedded, "_SILENCE_S", 0.3)
+    with pytest.raises(EmbeddedStoreError, match="does not answer"):
+        await EmbeddedStore(folder).start()
+    assert not lives(mute)
+    DataFolder(folder.path).lock()
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(folder, mute):
+    starting = asyncio.create_task(EmbeddedStore(folder).start())
+    await until(mute.exists, "the engine")
+    assert lives(mute)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not lives(mute)
+    DataFolder(folder.path).lock()
+
+
 # ------------------------------------------------------------------------------------- who may write
 
 
@@ -381,7 +457,7 @@ async def test_an_older_or_other_engine_is_never_started(folder, wrote):
         await EmbeddedStore(folder).start()
     assert folder.engine() == wrote
     assert not folder.store_log.exists()
-    folder.lock()  # it is free again
+    DataFolder(folder.path).lock()  # it is free again
 
 
 async def test_a_newer_engine_may_and_is_recorded(folder):

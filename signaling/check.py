@@ -1,0 +1,118 @@
+"""`telementor check`: is this set-up sound? Each finding is one plain sentence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+from redis.asyncio import Redis
+
+from rooms.errors import Unavailable
+from signaling.data_folder import DataFolder
+from signaling.settings import Settings, without_password
+from signaling.stores import redis_client
+from signaling.stores.database import DatabaseError
+from signaling.stores.directory import Directory
+
+TIMEOUT_S = 3.0
+
+
+class Finding(Struct, frozen=True):
+    ok: bool
+    sentence: str
+
+
+async def findings(settings: Settings) -> AsyncIterator[Finding]:
+    folder = DataFolder(settings.data)
+    folder.prepare()
+    yield await _database(settings, folder)
+    async for finding in _store(settings, folder):
+        yield finding
+    yield _address(settings)
+    yield _relay(settings)
+    yield _zones()
+
+
+async def _database(settings: Settings, folder: DataFolder) -> Finding:
+    url = settings.database or folder.sqlite_url
+    try:
+        directory = await Directory.open(url, lambda: time.time_ns() // 1_000_000)
+        await directory.close()
+    except DatabaseError as error:
+        return Finding(False, f"The database {without_password(url)} cannot be used: {error}")
+    return Finding(True, f"The database {without_password(url)} answers and its tables are up to date.")
+
+
+async def _store(settings: Settings, folder: DataFolder) -> AsyncIterator[Finding]:
+    if settings.redis is None and not folder.socket.exists():
+        yield Finding(
+            True, "The embedded store is not running now; the server starts it, and acknowledges after fsync."
+        )
+        return
+    url = settings.redis or f"unix://{folder.socket}"
+    redis = redis_client.connect(url, TIMEOUT_S, connections=1)
+    try:
+        info = await redis_client.answered(redis.info("server"))
+        yield Finding(True, f"The store answers ({info.get('valkey_version') or info.get('redis_version')}).")
+        yield await durability(redis)
+    except Unavailable:
+        yield Finding(False, f"The store {without_password(url)} does not answer.")
+    finally:
+        await redis.aclose()
+
+
+async def durability(redis: Redis) -> Finding:
+    """Which promise an acknowledgement holds (rule L4). Raises `Unavailable`."""
+    config: Any = await redis_client.answered(redis.config_get("append*"))
+    settings = {_text(name): _text(value) for name, value in config.items()}
+    if settings.get("appendonly") != "yes":
+        return Finding(
+            False, "The store keeps no append-only file: a store that dies loses acknowledged messages."
+        )
+    if settings.get("appendfsync") == "always":
+        return Finding(
+            True, "Acknowledged means on disk: it survives kill -9 of server and store, and power loss."
+        )
+    return Finding(
+        False,
+        "The store does not sync before it answers (appendfsync): the last seconds can be lost with it.",
+    )
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _address(settings: Settings) -> Finding:
+    if settings.public_url is None:
+        return Finding(True, "public_url is not set: links use the address that the server listens on.")
+    if settings.public_url.startswith("http://") and "localhost" not in settings.public_url:
+        return Finding(
+            False,
+            f"{settings.public_url} is not https: browsers give no camera or microphone to such a page.",
+        )
+    return Finding(True, f"Links lead to {settings.public_url}.")
+
+
+def _relay(settings: Settings) -> Finding:
+    if settings.turn_urls:
+        return Finding(
+            True,
+            f"{len(settings.turn_urls)} relay address(es) are set; whether they answer is not tested yet.",
+        )
+    if settings.stun_urls:
+        return Finding(
+            True, "STUN is set but no relay: calls fail where both sides are behind strict firewalls."
+        )
+    return Finding(
+        True, "Neither STUN nor a relay is set: only direct networks will work (the same network, or no NAT)."
+    )
+
+
+def _zones() -> Finding:
+    ZoneInfo("Asia/Kolkata")
+    return Finding(True, f"Time-zone data is there (tzdata {version('tzdata')}).")

@@ -1,0 +1,260 @@
+"""The `telementor` command: serve, and what an operator does beside a running server.
+
+Exit codes: 0 done; 1 it could not be done, with one sentence; 2 the command or a setting is wrong, with one sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import sys
+import time
+import unicodedata
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from signaling import logs
+from signaling.data_folder import DataFolder, DataFolderError
+from signaling.settings import Settings, SettingsError, find_file, load
+from signaling.stores.database import DatabaseError
+from signaling.stores.directory import Directory, DirectoryError, Named, Person
+from signaling.stores.engine import EmbeddedStoreError
+
+DAY_S: Final = 86_400
+PAIR_TOKEN_S: Final = 30 * DAY_S
+"""How long the tokens that `pair add` prints are good for."""
+
+NAME_CODE_POINTS: Final = 200
+EMAIL_CHARACTERS: Final = 254
+"""RFC 5321 §4.5.3.1.3: a path has 256 octets, two of them brackets."""
+
+_NAMED = re.compile(r"(?P<name>[^<>]+?)\s*<(?P<email>[^<>\s]+)>")
+_EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
+
+EXPECTED = (SettingsError, DataFolderError, DatabaseError, DirectoryError, EmbeddedStoreError, OSError)
+"""What can go wrong without anybody having made a mistake in the program: one sentence each."""
+
+Command = Callable[[argparse.Namespace, Settings], Awaitable[int]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    flags = {
+        name: getattr(given, name, None) for name in ("data", "redis", "database", "host", "port", "config")
+    }
+    try:
+        settings = load(flags, os.environ, find_file(flags, os.environ))
+    except SettingsError as error:
+        return _complain(error, 2)
+    logs.configure(settings.log_level, settings.log_format)
+    command: Command = given.command
+    try:
+        return _run(command(given, settings))
+    except EXPECTED as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(work: Awaitable[int]) -> int:
+    async def whole() -> int:
+        return await work
+
+    if sys.platform == "win32":
+        return asyncio.run(whole())
+    import uvloop  # not on every platform
+
+    return uvloop.run(whole())
+
+
+def _complain(error: BaseException, code: int) -> int:
+    print(f"telementor: {error}", file=sys.stderr)
+    return code
+
+
+# ------------------------------------------------------------------------------------------------ what to type
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", metavar="DIR", help="folder of the server (default: data)")
+    common.add_argument("--redis", metavar="URL", help="Redis or Valkey instead of the embedded store")
+    common.add_argument("--database", metavar="URL", help="PostgreSQL instead of SQLite in the data folder")
+    common.add_argument(
+        "--config", metavar="FILE", help="settings file (default: telementor.toml in the data folder)"
+    )
+
+    parser = argparse.ArgumentParser(prog="telementor", description="Live e-mentoring on your own server.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Command, help_: str, where: Any = commands) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = where.add_parser(
+            name, parents=[common], help=help_, description=help_
+        )
+        made.set_defaults(command=command)
+        return made
+
+    serve = add("serve", _serve, "Serve until SIGTERM.")
+    serve.add_argument("--host", metavar="H", help="address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", metavar="N", help="port to listen on (default: 8000; 0: any)")
+    serve.add_argument(
+        "--welcome", action="store_true", help="make a first pair and print a link for each of the two"
+    )
+
+    pair = commands.add_parser("pair", help="Add or remove a pair.").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    added = add("add", _pair_add, "Give two people one room; done twice it is the same room.", pair)
+    added.add_argument("--mentor", required=True, type=_named, metavar='"NAME <MAIL>"')
+    added.add_argument("--mentee", required=True, type=_named, metavar='"NAME <MAIL>"')
+    added.add_argument("--ttl-s", type=_seconds, default=PAIR_TOKEN_S, metavar="N", help="life of the tokens")
+    added.add_argument("--json", action="store_true", help="one JSON object for scripts")
+    removed = add("remove", _pair_remove, "Close a room to both; what they said is kept.", pair)
+    removed.add_argument("--room", required=True, metavar="SLUG")
+
+    token = add("token", _token, "Print an access token for scripts.")
+    _email_argument(token)
+    token.add_argument("--ttl-s", type=_seconds, default=DAY_S, metavar="N", help="its life in seconds")
+    _email_argument(add("link", _link, "Print a new personal link for whoever lost theirs."))
+    _email_argument(add("revoke", _revoke, "End all log-ins, links and access tokens of a person."))
+    add("check", _check, "Test the set-up and say what is wrong, in words.")
+    return parser
+
+
+def _email_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--email", required=True, metavar="E")
+
+
+def _named(text: str) -> Named:
+    found = _NAMED.fullmatch(text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError('write it as "Name <name@example.org>"')
+    name, email = found["name"].strip(), found["email"]
+    if len(name) > NAME_CODE_POINTS:
+        raise argparse.ArgumentTypeError(f"a name has at most {NAME_CODE_POINTS} characters")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        raise argparse.ArgumentTypeError("a name has no control characters")
+    if not _EMAIL.fullmatch(email) or len(email) > EMAIL_CHARACTERS:
+        raise argparse.ArgumentTypeError("this is not an e-mail address")
+    return Named(name, email)
+
+
+def _seconds(text: str) -> int:
+    """From a second to ten years."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 3650 * DAY_S:
+        raise argparse.ArgumentTypeError("a whole number of seconds, 1 at least")
+    return int(text)
+
+
+# ------------------------------------------------------------------------------------------------- what it does
+
+
+async def _serve(given: argparse.Namespace, settings: Settings) -> int:
+    from signaling.app import serve  # everything else starts without the weight of a server
+
+    await serve(settings, welcome=given.welcome)
+    return 0
+
+
+async def _pair_add(given: argparse.Namespace, settings: Settings) -> int:
+    directory = await _directory(settings)
+    try:
+        added = await directory.add_pair(given.mentor, given.mentee)
+        url = _public_url(settings)
+        people = {}
+        for role, person in (("mentor", added.mentor), ("mentee", added.mentee)):
+            token = await directory.new_token(person.id, given.ttl_s)
+            link = await _new_link(directory, settings, person, added.pair)
+            people[role] = {"person": person.id, "token": token, "link": link}
+    finally:
+        await directory.close()
+    if given.json:
+        print(json.dumps({"room": added.slug, "url": f"{url}/r/{added.slug}", **people}))
+        return 0
+    print(f"{'Added' if added.created else 'Known already'}: {url}/r/{added.slug}")
+    for role, person in (("mentor", added.mentor), ("mentee", added.mentee)):
+        print(f"  {role} {person.name}: {people[role]['link']}")
+    print(f"Each link works once, within {settings.link_ttl_days} days.")
+    return 0
+
+
+async def _pair_remove(given: argparse.Namespace, settings: Settings) -> int:
+    directory = await _directory(settings)
+    try:
+        await directory.remove_pair(given.room)
+    finally:
+        await directory.close()
+    return 0
+
+
+async def _token(given: argparse.Namespace, settings: Settings) -> int:
+    async def made(directory: Directory, person: Person) -> str:
+        return await directory.new_token(person.id, given.ttl_s)
+
+    print(await _for_person(given, settings, made))
+    return 0
+
+
+async def _link(given: argparse.Namespace, settings: Settings) -> int:
+    async def made(directory: Directory, person: Person) -> str:
+        return await _new_link(directory, settings, person, None)
+
+    print(await _for_person(given, settings, made))
+    return 0
+
+
+async def _revoke(given: argparse.Namespace, settings: Settings) -> int:
+    async def revoked(directory: Directory, person: Person) -> str:
+        await directory.revoke_all(person.id)
+        return ""
+
+    await _for_person(given, settings, revoked)
+    return 0
+
+
+async def _check(_: argparse.Namespace, settings: Settings) -> int:
+    from signaling.check import findings
+
+    wrong = False
+    async for finding in findings(settings):
+        print(f"{'ok  ' if finding.ok else 'BAD '} {finding.sentence}")
+        wrong |= not finding.ok
+    return int(wrong)
+
+
+async def _for_person(
+    given: argparse.Namespace, settings: Settings, work: Callable[[Directory, Person], Awaitable[str]]
+) -> str:
+    directory = await _directory(settings)
+    try:
+        return await work(directory, await directory.person_by_email(given.email))
+    finally:
+        await directory.close()
+
+
+async def _new_link(directory: Directory, settings: Settings, person: Person, pair: str | None) -> str:
+    token = await directory.new_link(person.id, pair, settings.link_ttl_days * DAY_S)
+    return f"{_public_url(settings)}/enter#{token}"
+
+
+async def _directory(settings: Settings) -> Directory:
+    folder = DataFolder(settings.data)
+    folder.prepare()
+    return await Directory.open(
+        settings.database or folder.sqlite_url,
+        lambda: time.time_ns() // 1_000_000,
+        login_ttl_days=settings.login_ttl_days,
+    )
+
+
+def _public_url(settings: Settings) -> str:
+    """As set; else as the running or last server knew it; else where one would listen."""
+    remembered = DataFolder(settings.data).public_url()
+    return settings.public_url or remembered or f"http://{settings.host}:{settings.port}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
