@@ -92,8 +92,8 @@ lock: $(STAMPS)/packages ## new requirements*.lock from pyproject.toml (needs th
 	$(COMPILE) --extra dev -c requirements.lock -o requirements-dev.lock
 
 wheel: setup ## the wheel, with the web client in it, in ./dist
-	$(if $(WEB),,@echo "there is no web client to put into the wheel" >&2; exit 1)
-	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@test -f web_client/dist/index.html || { echo "web_client is not built, and a wheel without it serves no page" >&2; exit 1; }
+	$(BIN)/pip wheel -qq --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
 bench: ## measurements (none yet)
