@@ -49,12 +49,17 @@ class DatabaseUnavailableError(DatabaseError, Unavailable):
 
 
 class Database:
-    """A pool of connections to one database, with its tables up to date. Belongs to one event loop."""
+    """A pool of connections to one database, with its tables up to date. Belongs to one event loop.
+
+    Raises DatabaseError for an address that cannot be understood or leads nowhere.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = _normalised(url)
         self._sqlite = self._url.get_backend_name() == "sqlite"
         if self._sqlite:
+            if not Path(str(self._url.database)).absolute().parent.is_dir():
+                raise DatabaseError(f"The folder of the database {self._url.database} is not there.")
             self._engine = create_async_engine(
                 self._url,
                 hide_parameters=True,
