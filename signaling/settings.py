@@ -12,13 +12,14 @@ Errors: SettingsError
 
 import difflib
 import ipaddress
+import re
 import sys
 import tomllib
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -314,14 +315,9 @@ def load(flags: Mapping[str, object], env: Mapping[str, str], file: Path | None)
 
 
 def without_password(url: str) -> str:
-    """The same URL, fit for a log or an error: what stands before an @ or in a query is withheld."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "(an address that cannot be read)"
-    host = parts.netloc.rpartition("@")[2]
-    user = "" if host == parts.netloc else "…@"
-    return urlunsplit((parts.scheme, user + host, parts.path, "…" if parts.query else "", ""))
+    """The same URL, fit for a log or an error: what stands before an @, in a query or a fragment is withheld."""
+    address, *more = re.split(r"[?#]", url, maxsplit=1)
+    return re.sub(r"//.*@", "//…@", address) + ("?…" if more else "")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from signaling import settings
-from signaling.settings import Secret, Settings, SettingsError, find_file, load
+from signaling.settings import Secret, Settings, SettingsError, find_file, load, without_password
 
 pytestmark = pytest.mark.unit
 
@@ -166,6 +166,20 @@ def test_secrets_are_shown_to_nobody():
     for shown in (repr(built), str(built), f"{built}", repr(built.turn_secret)):
         assert "hunter2" not in shown
         assert RELAY["turn_secret"] not in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://me:hunter2@h:1/0", "redis://…@h:1/0"),
+        ("redis://:hun/ter@2@h", "redis://…@h"),
+        ("postgresql://u@h/d?password=hunter2", "postgresql://…@h/d?…"),
+        ("sqlite:////srv/my data/telementor.db", "sqlite:////srv/my data/telementor.db"),
+    ],
+)
+def test_an_address_is_shown_whole_but_for_what_is_secret(url, shown):
+    assert without_password(url) == shown
 
 
 def test_every_default_keeps_its_own_bounds():
