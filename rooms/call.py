@@ -163,7 +163,8 @@ def _with_leg(live: Live, me: Peer, command: CallJoin) -> Live:
     for other in live.callers():
         if other.person == me.person and other.peer != me.peer:
             live = live.with_peer(replace(other, media=None))
-    joined = replace(me, media=MediaShown.of(command.media), leg=leg, rollback=command.rollback is not False)
+    sends = MediaShown.of(command.media)
+    joined = replace(me, media=sends, leg=leg, rollback=command.rollback is not False, away_until=None)
     return live.with_peer(joined).with_call(replace(call, empty_since=None, legs={**call.legs, me.peer: leg}))
 
 

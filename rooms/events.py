@@ -78,6 +78,6 @@ def decode(body: bytes) -> Event | None:
     """Read a stored body; None for a kind that this version does not know."""
     try:
         event: Event = _decoder.decode(body)
-    except msgspec.ValidationError:
+    except msgspec.MsgspecError:
         return None
     return event

@@ -7,6 +7,7 @@ ends, and no compression (it costs CPU and memory per socket and gains nothing o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import engineio
@@ -20,6 +21,9 @@ POLLING_PACKETS = 256
 """Packets in one long-polling body, either way. More are refused and close the socket; engineio's 16 would answer 200 and
 deliver none of them."""
 
+MALFORMED = (ValueError, IndexError, KeyError, UnicodeDecodeError)
+"""What engineio raises for bytes that are no packet of its protocol."""
+
 payload.Payload.max_decode_packets = POLLING_PACKETS
 
 
@@ -29,7 +33,7 @@ class WebSocket:
     def __init__(self, handler: Any, server: Any) -> None:
         self._handler = handler
         self._server = server
-        self.on_written: Any = None
+        self.on_written: Callable[[int], None] = lambda _: None
 
     async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
         self._request: web.Request = environ["aiohttp.request"]
@@ -45,7 +49,7 @@ class WebSocket:
             await self._response.send_bytes(message)
         else:
             await self._response.send_str(message)
-        self.on_written(len(message))
+        self.on_written(len(message) if isinstance(message, bytes) else 0)
 
     async def wait(self) -> bytes | str:
         message = await self._response.receive()
@@ -113,17 +117,59 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self.origin = environ.get("HTTP_ORIGIN")
         try:
             await super().handle_post_request(environ)
-        except (ValueError, UnicodeDecodeError) as error:
+        except MALFORMED as error:
             raise exceptions.EngineIOError("malformed body") from error
 
     async def _websocket_handler(self, ws: WebSocket) -> None:
-        self._websocket = ws
-        ws.on_written = self._written
+        """The life of a WebSocket: the upgrade from polling if it is one, then reading here and writing beside it."""
+        if self.connected and not await self._upgraded_to(ws):  # type: ignore[has-type]
+            return
+        self.connected = self.upgraded = True
+        self._websocket, ws.on_written = ws, self._written
+        writer = asyncio.create_task(self._write(ws))
         try:
-            await super()._websocket_handler(ws)
+            await self._read(ws)
         finally:
+            self.queue.put_nowait(None)
+            await writer
             if self._cut:
                 self._cut.cancel()
+            await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+
+    async def _upgraded_to(self, ws: WebSocket) -> bool:
+        """Engine.IO protocol 4, "Upgrade": the client probes, the pending poll is ended, the client confirms."""
+        self.upgrading = True
+        try:
+            async with asyncio.timeout(self.server.ping_interval + self.server.ping_timeout):
+                if await ws.wait() != f"{packet.PING}probe":
+                    return False
+                await ws.send(f"{packet.PONG}probe")
+                self.push(packet.Packet(packet.NOOP))
+                return await ws.wait() == str(packet.UPGRADE)
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            self.upgrading = False
+
+    async def _read(self, ws: WebSocket) -> None:
+        silence_s = self.server.ping_interval + self.server.ping_timeout
+        while not self.closed:
+            try:
+                async with asyncio.timeout(silence_s):
+                    data = await ws.wait()
+                await self.receive(packet.Packet(encoded_packet=data))
+            except (OSError, TimeoutError, exceptions.EngineIOError, *MALFORMED):
+                return
+
+    async def _write(self, ws: WebSocket) -> None:
+        """Until the socket is closed (an empty poll) or breaks."""
+        try:
+            while packets := await self.poll():
+                for pkt in packets:
+                    await ws.send(pkt.encode())
+        except (OSError, RuntimeError, exceptions.QueueEmpty):
+            pass  # the reader notices and ends the socket
+        await ws.close()
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]

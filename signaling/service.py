@@ -371,7 +371,7 @@ class Service:
             try:
                 await work()
                 return
-            except Unavailable:
+            except (Unavailable, Conflict):
                 await asyncio.sleep(1)
             except RoomError as error:
                 log.warning("could not take leave", code=error.code)

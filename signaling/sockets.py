@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -126,6 +127,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             ping_timeout=PING_TIMEOUT_S,
             max_http_buffer_size=limits.packet_bytes,
             http_compression=False,
+            logger=_quiet,
+            engineio_logger=_quiet,
             backlog_bytes=limits.backlog_bytes,
             on_overflow=metrics.overflows.inc,
         )
@@ -307,6 +310,10 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+
+_quiet = logging.getLogger("engineio.quiet")
+_quiet.setLevel(logging.CRITICAL)
+"""What clients do wrong at the transport is theirs to know, not the log's to fill with; what we do wrong raises."""
 
 _auth = msgspec.msgpack.Decoder(Auth)
 
