@@ -59,8 +59,10 @@ def publish(redis: Redis, channel: str, message: bytes) -> Awaitable[int]:
 class Script:
     """A Lua script beside this file, sent once and then called by its digest."""
 
-    def __init__(self, redis: Redis, name: str) -> None:
-        source = (Path(__file__).parent / f"{name}.lua").read_text()
+    def __init__(self, redis: Redis, name: str, *, after: str | None = None) -> None:
+        """`after` names a file of functions that the script uses."""
+        folder = Path(__file__).parent
+        source = "".join((folder / f"{part}.lua").read_text() for part in (after, name) if part)
         self._redis = redis
         self._script = redis.register_script(source)
         self._source = source

@@ -1,8 +1,8 @@
 """The room log in Redis streams: the adapter of `rooms.ports.RoomLog`.
 
-Keys of a room, all with its hash tag: `{r}:log` stream · `{r}:meta` epoch, tail, floor · `{r}:keys:<day>` requests of that
-day (24–48 h) · `{r}:gone` removed id → key · `{r}:current` ref → its newest entry · `{r}:live` version and value ·
-`{r}:read` read marks · `{r}:rate` rates · channel `{r}`.
+Keys of a room, all with its hash tag: `{r}:log` stream of places · `{r}:bodies` id → event · `{r}:meta` epoch, tail,
+floor · `{r}:keys:<day>` requests of that day (24–48 h) · `{r}:gone` removed id → key · `{r}:current` ref → its newest
+entry · `{r}:live` version and value · `{r}:read` read marks · `{r}:rate` rates · channel `{r}`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class RedisRoomLog:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._write = Script(redis, "write")
-        self._resume = Script(redis, "resume")
+        self._resume = Script(redis, "resume", after="entries")
+        self._page = Script(redis, "page", after="entries")
+        self._newest = Script(redis, "newest", after="entries")
         self._read = Script(redis, "read")
-        self._newest = Script(redis, "newest")
 
     async def write(
         self,
@@ -53,7 +54,8 @@ class RedisRoomLog:
         for draft in drafts:
             arguments += (draft.key, draft.body)
         names = ("log", "meta", "keys:", "gone", "current", "live", "rate")
-        answer = await self._write([*(f"{{{slug}}}:{name}" for name in names), channel(slug)], arguments)
+        keys = [*_keys(slug, *names), channel(slug), *_keys(slug, "bodies")]
+        answer = await self._write(keys, arguments)
         match answer[0]:
             case b"ok":
                 return Written(tuple(id_.decode() for id_ in answer[2:]), version=int(answer[1]))
@@ -67,11 +69,9 @@ class RedisRoomLog:
                 raise Stale
 
     async def resume(self, slug: str, seen: Seen | None, limit: int, max_bytes: int) -> Resume:
-        names = ("log", "meta", "gone", "live", "read")
         cursor = (seen.epoch, seen.id or "", seen.key or "") if seen else ("", "", "")
-        answer = await self._resume(
-            [f"{{{slug}}}:{name}" for name in names], [str(uuid.uuid4()), *cursor, limit]
-        )
+        keys = _keys(slug, "log", "meta", "gone", "live", "read", "bodies")
+        answer = await self._resume(keys, [str(uuid.uuid4()), *cursor, limit])
         epoch, tail, reset, forward, raw, version, blob, marks = answer
         entries, more = _fitting(raw, limit, max_bytes, ascending=bool(forward))
         return Resume(
@@ -88,19 +88,11 @@ class RedisRoomLog:
     async def page(
         self, slug: str, *, before: str | None, after: str | None, limit: int, max_bytes: int
     ) -> tuple[tuple[Entry, ...], bool]:
-        stream = f"{{{slug}}}:log"
-        if after is not None:
-            raw: Any = await answered(self._redis.xrange(stream, f"({after}", "+", limit + 1))
-        else:
-            raw = await answered(
-                self._redis.xrevrange(stream, f"({before}" if before else "+", "-", limit + 1)
-            )
-        return _fitting(
-            [(id_, _flat(fields)) for id_, fields in raw], limit, max_bytes, ascending=after is not None
-        )
+        raw = await self._page(_keys(slug, "log", "bodies"), [before or "", after or "", limit + 1])
+        return _fitting(raw, limit, max_bytes, ascending=after is not None)
 
     async def newest(self, slug: str, ref: str, request: Request) -> Found:
-        keys = [f"{{{slug}}}:{name}" for name in ("log", "current", "keys:")]
+        keys = _keys(slug, "log", "current", "keys:", "bodies")
         raw, done = await self._newest(keys, [ref, _request_field(request)])
         if done:
             id_, _, verb = done.decode().partition(" ")
@@ -140,12 +132,12 @@ def _key_reused() -> Conflict:
     return Conflict("This key was used for another request.", field="key")
 
 
-def _flat(fields: dict[bytes, bytes]) -> list[bytes]:
-    return [b"p", fields[b"p"], b"k", fields[b"k"], b"e", fields[b"e"]]
+def _keys(slug: str, *names: str) -> list[str]:
+    return [f"{{{slug}}}:{name}" for name in names]
 
 
-def _entry(id_: bytes, fields: list[bytes]) -> Entry:
-    return Entry(id=id_.decode(), prev=fields[1].decode() or None, key=fields[3].decode(), body=fields[5])
+def _entry(id_: bytes, prev: bytes, key: bytes, body: bytes) -> Entry:
+    return Entry(id=id_.decode(), prev=prev.decode() or None, key=key.decode(), body=body)
 
 
 def _fitting(
@@ -155,8 +147,8 @@ def _fitting(
     something was left over."""
     taken: list[Entry] = []
     size_bytes = 0
-    for id_, fields in raw[:limit]:
-        entry = _entry(id_, fields)
+    for fields in raw[:limit]:
+        entry = _entry(*fields)
         size_bytes += len(entry.body) + PLACE_BYTES
         if taken and size_bytes > max_bytes:
             break

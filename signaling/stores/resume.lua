@@ -1,6 +1,6 @@
 -- All that a joining device needs of a room, read at one moment (rule L5).
 --
--- KEYS  1 log  2 meta  3 gone  4 live  5 read
+-- KEYS  1 log  2 meta  3 gone  4 live  5 read  6 bodies
 -- ARGV  1 epoch for a log that begins  2 cursor epoch ("" no cursor)  3 cursor id ("" nothing seen)  4 cursor key ("" unknown)
 --       5 limit
 -- Answers {epoch, tail, reset, forward, entries, version, blob, read}; `entries` holds up to limit + 1, ascending when
@@ -43,4 +43,4 @@ else
   entries = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', more_than)
 end
 local live = redis.call('HMGET', KEYS[4], 'v', 's')
-return {epoch, tail, reset, forward and 1 or 0, entries, live[1] or '0', live[2] or '', redis.call('HGETALL', KEYS[5])}
+return {epoch, tail, reset, forward and 1 or 0, with_bodies(entries, KEYS[6]), live[1] or '0', live[2] or '', redis.call('HGETALL', KEYS[5])}

@@ -1,7 +1,7 @@
 -- The one way into a room's log: dedupe, rate, preconditions, append, rewrite, live value, publish. All or nothing.
 -- Runs on Redis 7.0 and every Valkey. All keys carry the room's hash tag, so one slot of a Redis Cluster holds a room.
 --
--- KEYS  1 log  2 meta  3 keys (prefix)  4 gone  5 current  6 live  7 rate  8 channel
+-- KEYS  1 log  2 meta  3 keys (prefix)  4 gone  5 current  6 live  7 rate  8 channel  9 bodies
 -- ARGV  1 person:key ("" none)  2 verb
 --       3 rated person ("" none)  4 microseconds per token  5 burst
 --       6 ref ("" none)  7 entry id that was seen to hold it  8 edit | delete | react
@@ -57,7 +57,8 @@ end
 
 local prev = redis.call('HGET', KEYS[2], 'tail') or ''
 for i = 12, #ARGV, 2 do
-  local id = redis.call('XADD', KEYS[1], '*', 'p', prev, 'k', ARGV[i], 'e', ARGV[i + 1])
+  local id = redis.call('XADD', KEYS[1], '*', 'p', prev, 'k', ARGV[i])
+  redis.call('HSET', KEYS[9], id, ARGV[i + 1])
   answer[#answer + 1] = id
   redis.call('SPUBLISH', KEYS[8], 'L' .. epoch .. ' ' .. id .. ' ' .. prev .. ' ' .. ARGV[i] .. ' ' .. ARGV[i + 1])
   prev = id
@@ -68,6 +69,7 @@ if ARGV[6] ~= '' and ARGV[8] ~= 'react' then
   local removed = redis.call('XRANGE', KEYS[1], ARGV[7], ARGV[7])[1]
   redis.call('HSET', KEYS[4], removed[1], removed[2][4])
   redis.call('XDEL', KEYS[1], removed[1])
+  redis.call('HDEL', KEYS[9], removed[1])
   redis.call('HSET', KEYS[5], ARGV[6], answer[3])
 end
 

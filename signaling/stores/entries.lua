@@ -1,0 +1,13 @@
+-- Before each script that reads entries: an entry's place is in the stream, its body in a hash beside it. A stream only
+-- marks a removed entry, and its bytes live on in memory, dumps and rewritten append-only files; a hash forgets (rule L8).
+
+local function with_bodies(raw, bodies)
+  local ids, entries = {}, {}
+  for i, entry in ipairs(raw) do ids[i] = entry[1] end
+  if #ids == 0 then return entries end
+  local found = redis.call('HMGET', bodies, unpack(ids))
+  for i, entry in ipairs(raw) do
+    if found[i] then entries[#entries + 1] = {entry[1], entry[2][2], entry[2][4], found[i]} end
+  end
+  return entries
+end

@@ -1,0 +1,347 @@
+"""The room log's guarantees (rooms.ports.RoomLog), on our Valkey and on Debian's Redis 7.0."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from rooms import events
+from rooms.errors import Conflict, Invalid, Limited, Unavailable
+from rooms.events import ChatDeleted, ChatEdited, ChatPosted, Posted
+from rooms.ids import event_at, event_order
+from rooms.ports import Draft, LiveSwap, Rate, Request, Rewrite, Seen, Stale, Written
+from signaling.stores import redis_client
+from signaling.stores.channels import Channels
+from signaling.stores.redis_log import RedisRoomLog, channel
+from tests.support.condition import until
+from tests.support.redis_servers import running
+
+pytestmark = [pytest.mark.contract, pytest.mark.integration]
+
+BIG = 1_000_000
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis"])
+def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with running(request.param) as url:
+        yield url
+
+
+@pytest.fixture
+async def redis(store_url: str) -> AsyncIterator[Redis]:
+    client = redis_client.connect(store_url, 5)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def log(redis: Redis) -> RedisRoomLog:
+    return RedisRoomLog(redis)
+
+
+@pytest.fixture
+def slug() -> str:
+    return uuid.uuid4().hex
+
+
+def key() -> str:
+    return str(uuid.uuid4())
+
+
+def posted(text: str, request_key: str, by: str = "ann") -> Draft:
+    return Draft(request_key, events.encode(ChatPosted(by=by, key=request_key, text=text)))
+
+
+async def say(
+    log: RedisRoomLog, slug: str, text: str, request_key: str | None = None, by: str = "ann"
+) -> Written:
+    request_key = request_key or key()
+    return await log.write(
+        slug, (posted(text, request_key, by),), request=Request(by, request_key, "chat.send")
+    )
+
+
+async def edit(log: RedisRoomLog, slug: str, ref: str, seen: str, text: str) -> Written:
+    change = key()
+    body = events.encode(
+        ChatEdited(by="ann", key=change, ref=ref, text=text, posted=Posted(at=event_at(ref), by="ann"))
+    )
+    rewrite = Rewrite(ref, seen, "edit")
+    return await log.write(
+        slug, (Draft(change, body),), request=Request("ann", change, "chat.edit"), rewrite=rewrite
+    )
+
+
+async def delete(log: RedisRoomLog, slug: str, ref: str, seen: str) -> Written:
+    change = key()
+    body = events.encode(ChatDeleted(by="ann", key=change, ref=ref))
+    rewrite = Rewrite(ref, seen, "delete")
+    return await log.write(
+        slug, (Draft(change, body),), request=Request("ann", change, "chat.delete"), rewrite=rewrite
+    )
+
+
+async def all_of(log: RedisRoomLog, slug: str) -> list[str]:
+    entries, more = await log.page(slug, before=None, after="0-0", limit=200, max_bytes=BIG)
+    assert not more
+    return [entry.id for entry in entries]
+
+
+async def test_L1_ids_grow_and_prev_names_the_one_before(log: RedisRoomLog, slug: str) -> None:
+    ids = [(await say(log, slug, f"{number}")).ids[0] for number in range(20)]
+    entries, _ = await log.page(slug, before=None, after="0-0", limit=50, max_bytes=BIG)
+    assert [entry.id for entry in entries] == ids == sorted(ids, key=event_order)
+    assert [entry.prev for entry in entries] == [None, *ids[:-1]]
+    assert (await log.snapshot(slug)).head == ids[-1]
+
+
+async def test_L1_concurrent_writers_make_one_chain(log: RedisRoomLog, slug: str) -> None:
+    await asyncio.gather(*(say(log, slug, f"{number}", by=f"p{number % 3}") for number in range(60)))
+    entries, _ = await log.page(slug, before=None, after="0-0", limit=200, max_bytes=BIG)
+    assert len(entries) == 60
+    assert [entry.prev for entry in entries][1:] == [entry.id for entry in entries][:-1]
+
+
+async def test_L3_the_same_key_appends_once(log: RedisRoomLog, slug: str) -> None:
+    again = key()
+    first = await say(log, slug, "one", again)
+    answers = await asyncio.gather(*(say(log, slug, "one", again.upper()) for _ in range(10)))
+    assert all(answer == Written(first.ids, dup=True) for answer in answers)
+    assert await all_of(log, slug) == [first.ids[0]]
+
+
+async def test_L3_a_key_belongs_to_its_person(log: RedisRoomLog, slug: str) -> None:
+    same = key()
+    assert (await say(log, slug, "a", same, by="ann")).ids != (await say(log, slug, "b", same, by="bob")).ids
+
+
+async def test_L3_the_same_key_with_another_verb_is_a_conflict(log: RedisRoomLog, slug: str) -> None:
+    same = key()
+    first = await say(log, slug, "a", same)
+    with pytest.raises(Conflict):
+        await log.write(slug, (posted("x", same),), request=Request("ann", same, "chat.react"))
+    with pytest.raises(Conflict):
+        await log.newest(slug, first.ids[0], Request("ann", same, "chat.edit"))
+    assert await all_of(log, slug) == list(first.ids)
+
+
+async def test_L3_the_day_changes_and_the_key_is_still_known(
+    log: RedisRoomLog, redis: Redis, slug: str
+) -> None:
+    """The store's own clock decides the day; yesterday's generation is looked into as well."""
+    same = key()
+    first = await say(log, slug, "a", same)
+    (today,) = [name async for name in redis.scan_iter(match=f"{{{slug}}}:keys:*")]
+    day = int(today.rsplit(b":", 1)[1])
+    await redis.rename(today, f"{{{slug}}}:keys:{day - 1}")
+    assert await say(log, slug, "a", same) == Written(first.ids, dup=True)
+    await redis.rename(f"{{{slug}}}:keys:{day - 1}", f"{{{slug}}}:keys:{day - 2}")
+    assert not (await say(log, slug, "a", same)).dup
+
+
+async def test_rate_a_burst_then_so_many_a_second(log: RedisRoomLog, slug: str) -> None:
+    rate = Rate("ann", per_s=2, burst=5)
+
+    async def request(request_key: str) -> Written:
+        return await log.write(
+            slug, (posted("x", request_key),), request=Request("ann", request_key, "chat.send"), rate=rate
+        )
+
+    keys = [key() for _ in range(6)]
+    for request_key in keys[:5]:
+        await request(request_key)
+    with pytest.raises(Limited) as limited:
+        await request(keys[5])
+    assert limited.value.retry_ms is not None
+    assert 0 < limited.value.retry_ms <= 500
+    assert (await request(keys[0])).dup, "a request that was done before costs nothing"
+    assert len(await all_of(log, slug)) == 5
+    await log.write(slug, (posted("x", key(), "bob"),), rate=Rate("bob", per_s=2, burst=5))
+
+
+async def test_L5_resume_after_a_cursor(log: RedisRoomLog, slug: str) -> None:
+    ids = [(await say(log, slug, f"{number}")).ids[0] for number in range(10)]
+    newest = await log.resume(slug, None, 4, BIG)
+    assert [entry.id for entry in newest.entries] == ids[-4:]
+    assert (newest.more, newest.reset, newest.head) == (True, None, ids[-1])
+    after = await log.resume(slug, Seen(newest.epoch, ids[6], newest.entries[0].key), 50, BIG)
+    assert [entry.id for entry in after.entries] == ids[7:]
+    assert (after.more, after.reset) == (False, None)
+    behind = await log.resume(slug, Seen(newest.epoch, ids[0], None), 3, BIG)
+    assert [entry.id for entry in behind.entries] == ids[1:4]
+    assert behind.more
+    nothing_yet = await log.resume(slug, Seen(newest.epoch, None, None), 3, BIG)
+    assert [entry.id for entry in nothing_yet.entries] == ids[:3]
+    assert nothing_yet.reset is None
+
+
+async def test_L5_an_empty_log_has_an_epoch_that_stays(log: RedisRoomLog, slug: str) -> None:
+    first = await log.resume(slug, None, 10, BIG)
+    assert (first.head, first.entries, first.more) == (None, (), False)
+    again = await log.resume(slug, Seen(first.epoch, None, None), 10, BIG)
+    assert (again.epoch, again.reset) == (first.epoch, None)
+    await say(log, slug, "x")
+    assert (await log.resume(slug, None, 10, BIG)).epoch == first.epoch
+
+
+async def test_L5_resets(log: RedisRoomLog, redis: Redis, slug: str) -> None:
+    ids = [(await say(log, slug, f"{number}")).ids[0] for number in range(5)]
+    epoch = (await log.snapshot(slug)).epoch
+    assert (await log.resume(slug, Seen("another", ids[2], None), 10, BIG)).reset == "epoch"
+    wrong_key = await log.resume(slug, Seen(epoch, ids[2], key()), 10, BIG)
+    assert wrong_key.reset == "diverged", "a promoted replica used the id again for something else"
+    assert [entry.id for entry in wrong_key.entries] == ids, "a reset brings the newest page"
+    beyond = f"{event_at(ids[-1]) + 1}-0"
+    assert (await log.resume(slug, Seen(epoch, beyond, None), 10, BIG)).reset == "diverged"
+    await redis.hset(f"{{{slug}}}:meta", "floor", ids[3])
+    assert (await log.resume(slug, Seen(epoch, ids[1], None), 10, BIG)).reset == "trimmed"
+    assert (await log.resume(slug, Seen(epoch, None, None), 10, BIG)).reset == "trimmed"
+    assert (await log.resume(slug, Seen(epoch, ids[3], None), 10, BIG)).reset is None
+
+
+async def test_L6_pages_and_their_bounds(log: RedisRoomLog, slug: str) -> None:
+    ids = [(await say(log, slug, "x" * 1_000)).ids[0] for _ in range(10)]
+
+    async def page(
+        before: str | None, after: str | None, limit: int, size: int = BIG
+    ) -> tuple[list[str], bool]:
+        entries, more = await log.page(slug, before=before, after=after, limit=limit, max_bytes=size)
+        return [entry.id for entry in entries], more
+
+    assert await page(None, None, 3) == (ids[-3:], True)
+    assert await page(ids[3], None, 3) == (ids[:3], False)
+    assert await page(ids[4], None, 3) == (ids[1:4], True)
+    assert await page(None, ids[6], 3) == (ids[7:], False)
+    assert await page(None, ids[5], 3) == (ids[6:9], True)
+    assert await page(None, None, 10, 3_900) == (ids[-3:], True)
+    assert await page(None, "0-0", 10, 3_900) == (ids[:3], True)
+    assert await page(None, "0-0", 10, 10) == (ids[:1], True), "always one, so that a reader gets on"
+
+
+async def test_L8_an_edit_leaves_only_the_newest_text(log: RedisRoomLog, redis: Redis, slug: str) -> None:
+    first = (await say(log, slug, "a secret slip")).ids[0]
+    other = (await say(log, slug, "between")).ids[0]
+    second = (await edit(log, slug, first, first, "another slip")).ids[0]
+    third = (await edit(log, slug, first, second, "said well")).ids[0]
+    assert await all_of(log, slug) == [other, third]
+    found = await log.newest(slug, first, Request("ann", key(), "chat.edit"))
+    assert found.entry is not None
+    assert found.entry.id == third
+    everything = [await redis.dump(name) async for name in redis.scan_iter(match=f"{{{slug}}}*")]
+    assert not any(b"slip" in dumped for dumped in everything if dumped)
+    epoch = (await log.snapshot(slug)).epoch
+    for removed in (first, second):
+        resumed = await log.resume(slug, Seen(epoch, removed, None), 10, BIG)
+        assert resumed.reset is None, "a cursor on a removed entry is still good"
+        assert [entry.id for entry in resumed.entries][-1] == third
+
+
+async def test_L8_a_deleted_message_is_nowhere(log: RedisRoomLog, slug: str) -> None:
+    first = (await say(log, slug, "a secret")).ids[0]
+    deleted = (await delete(log, slug, first, first)).ids[0]
+    assert await all_of(log, slug) == [deleted]
+    with pytest.raises(Stale):
+        await edit(log, slug, first, first, "back again")
+    found = await log.newest(slug, first, Request("ann", key(), "chat.edit"))
+    assert found.entry is not None
+    assert isinstance(events.decode(found.entry.body), ChatDeleted)
+
+
+async def test_L8_of_two_edits_at_once_one_wins(log: RedisRoomLog, slug: str) -> None:
+    first = (await say(log, slug, "a")).ids[0]
+    outcomes = await asyncio.gather(
+        *(edit(log, slug, first, first, f"b{number}") for number in range(8)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, Written) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, Stale) for outcome in outcomes) == 7
+    assert len(await all_of(log, slug)) == 1
+
+
+async def test_newest_knows_a_request_that_was_done(log: RedisRoomLog, slug: str) -> None:
+    first = (await say(log, slug, "a")).ids[0]
+    request = Request("ann", key(), "chat.delete")
+    body = events.encode(ChatDeleted(by="ann", key=request.key, ref=first))
+    done = await log.write(
+        slug, (Draft(request.key, body),), request=request, rewrite=Rewrite(first, first, "delete")
+    )
+    found = await log.newest(slug, first, request)
+    assert found.done == Written(done.ids, dup=True)
+
+
+async def test_live_values_are_compared_and_set(log: RedisRoomLog, slug: str) -> None:
+    first = await log.write(slug, (), live=LiveSwap(0, b"one"))
+    assert first.version == 1
+    with pytest.raises(Stale):
+        await log.write(slug, (posted("x", key()),), live=LiveSwap(0, b"lost"))
+    second = await log.write(slug, (posted("x", key()),), live=LiveSwap(1, b"two"))
+    snapshot = await log.snapshot(slug)
+    assert (snapshot.version, snapshot.blob, snapshot.head) == (2, b"two", second.ids[0])
+    assert len(await all_of(log, slug)) == 1, "what was refused has written nothing"
+
+
+async def test_L10_read_marks_go_forward_only(log: RedisRoomLog, slug: str) -> None:
+    ids = [(await say(log, slug, f"{number}")).ids[0] for number in range(3)]
+    assert await log.mark_read(slug, "bob", ids[1], b"push")
+    assert not await log.mark_read(slug, "bob", ids[0], b"push")
+    assert not await log.mark_read(slug, "bob", ids[1], b"push")
+    with pytest.raises(Invalid):
+        await log.mark_read(slug, "bob", f"{event_at(ids[2])}-999", b"push")
+    assert (await log.resume(slug, None, 1, BIG)).read == {"bob": ids[1]}
+
+
+async def test_L2_the_channel_tells_in_order_what_was_written(
+    log: RedisRoomLog, redis: Redis, slug: str
+) -> None:
+    heard: list[bytes] = []
+
+    async def restored() -> None: ...
+
+    channels = Channels(redis, lambda _, message: heard.append(message), restored, 5)
+    channels.start()
+    await channels.subscribe(channel(slug))
+    ids = [(await say(log, slug, f"{number}")).ids[0] for number in range(5)]
+    await log.whisper(slug, b"- - typing x")
+    await log.write(slug, (posted("last", key()),), live=LiveSwap(0, b"blob"))
+    await until(lambda: len(heard) == 8, "all that was published")
+    assert [message.split(b" ")[1].decode() for message in heard[:5]] == ids
+    assert heard[5] == b"P- - typing x"
+    assert heard[6].startswith(b"L")
+    assert heard[7] == b"S1 blob"
+    await channels.stop()
+
+
+async def test_L2_lost_channels_come_back_and_say_so(store_url: str, redis: Redis, slug: str) -> None:
+    restorations: list[int] = []
+    heard: list[bytes] = []
+
+    async def restored() -> None:
+        restorations.append(1)
+
+    channels = Channels(redis, lambda _, message: heard.append(message), restored, 5)
+    channels.start()
+    await channels.subscribe(channel(slug))
+    await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    await until(lambda: restorations, "the channels are back")
+    await redis.execute_command("SPUBLISH", channel(slug), b"Pagain")
+    await until(lambda: heard == [b"Pagain"], "heard again")
+    await channels.stop()
+
+
+async def test_a_store_that_is_away_is_unavailable() -> None:
+    client = redis_client.connect("unix:///nowhere/at/all.sock", 1)
+    with pytest.raises(Unavailable) as away:
+        await RedisRoomLog(client).write("room", (posted("x", key()),))
+    assert away.value.retry_ms
+    await client.aclose()
+
+
+async def test_a_restarted_store_is_given_the_scripts_again(
+    log: RedisRoomLog, redis: Redis, slug: str
+) -> None:
+    await say(log, slug, "a")
+    await redis.script_flush()
+    assert len((await say(log, slug, "b")).ids) == 1
