@@ -5,7 +5,7 @@ import { keepAwake } from '../devices/wake_lock';
 import type { Connection } from '../protocol/connection';
 import { retryDelayMs, worthRetrying } from '../protocol/verbs';
 import type { IceShown, Media } from '../protocol/wire';
-import { type CallState, type Effect, type Input, initialCall, linksOf, step } from './machine';
+import { step } from './machine';
 import { type Incoming, PeerLink } from './peer_link';
 import { forget, remember, remembered } from './resumption';
 import {
@@ -19,6 +19,7 @@ import {
   signalHandedOver,
   signalRefused,
 } from './signal_queue';
+import { type CallState, type Effect, type Input, initialCall, linksOf } from './state';
 
 /** Relay credentials are renewed this long before they expire (K4). */
 const ICE_AHEAD_MS = 60_000;

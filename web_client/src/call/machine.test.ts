@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Joined, Media, PeerShown, SignalPush } from '../protocol/wire';
+import { step } from './machine';
 import {
   type CallState,
   EARLY_BOUND,
@@ -10,10 +11,8 @@ import {
   LINKS_BOUND,
   linksOf,
   NO_MEDIA,
-  shown,
-  step,
-  told,
-} from './machine';
+} from './state';
+import { shown, told } from './told';
 
 const SEEN: Media = { audio: true, video: true, screen: false };
 

@@ -6,7 +6,6 @@
  * screen are all `replaceTrack`, so that none of them negotiates.
  */
 import type { IceShown, Media, SignalPush } from '../protocol/wire';
-import type { Flow } from './machine';
 import {
   type Decision,
   type Negotiation,
@@ -17,6 +16,7 @@ import {
   relent,
 } from './negotiation';
 import type { Content } from './signal_queue';
+import type { Flow } from './state';
 
 /** What is sent: the screen takes the camera's place. `stream` only lends its id, which names camera and sound. */
 export interface Outgoing {

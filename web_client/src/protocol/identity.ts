@@ -5,6 +5,8 @@
 const LOGIN = 'telementor.login';
 const LOGIN_ASKED = 'telementor.login.asked';
 const DEVICE = 'telementor.device';
+/** What belongs to the device: it stays with the tab that had it first. */
+const OF_THE_DEVICE = ['telementor.call'];
 /** How long the other tabs of this browser have to say that a device id is theirs. */
 const DUPLICATE_MS = 150;
 
@@ -26,7 +28,7 @@ export function settleLogin(letIn: boolean): void {
   sessionStorage.removeItem(LOGIN_ASKED);
   if (!letIn) return;
   sessionStorage.setItem(LOGIN, asked);
-  sessionStorage.removeItem(DEVICE);
+  for (const key of [DEVICE, ...OF_THE_DEVICE]) sessionStorage.removeItem(key);
 }
 
 export function tabLogin(): string | null {
@@ -50,6 +52,7 @@ export async function tabDevice(): Promise<string> {
     channel.postMessage({ whose: device, from: nonce });
     setTimeout(() => resolve(false), DUPLICATE_MS);
   });
+  if (taken) for (const key of OF_THE_DEVICE) sessionStorage.removeItem(key);
   const own = taken ? newDevice() : device;
   channel.onmessage = ({ data }) => {
     if (data?.whose === sessionStorage.getItem(DEVICE) && typeof data.from === 'string') {

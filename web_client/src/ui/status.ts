@@ -1,5 +1,6 @@
 /** The one sentence of the status region: the most important thing to know now. */
-import { type CallState, told } from '../call/machine';
+import type { CallState } from '../call/state';
+import { told } from '../call/told';
 import type { ConnectionState } from '../protocol/connection';
 import type { RoomState } from '../room/state';
 import { nameOf, partnerOf, whereIs } from './people';

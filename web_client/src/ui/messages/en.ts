@@ -2,7 +2,7 @@
  * Every word of the interface, English. Another language is a file like this one; `Words` keeps them complete.
  * Accessible names marked (name) are a contract: assistive technology, habits and tests use them.
  */
-import type { EndReason } from '../../call/machine';
+import type { EndReason } from '../../call/state';
 import type { CaptureProblem, Kind } from '../../devices/capture';
 
 export interface Problem {
@@ -129,7 +129,7 @@ export const en = {
     loading: 'Opening the room…',
     back: 'My rooms',
     notPlanned: 'No session is planned.',
-    openAnyway: 'You can write and call at any time.',
+    openAnyway: 'Write or call at any time.',
     you: 'You',
     times: (own: string, other: string, name: string) => `${own} for you, ${other} for ${name}`,
     sameTime: (own: string) => `${own} for both of you`,

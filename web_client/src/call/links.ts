@@ -1,0 +1,145 @@
+/** The links to the other peers in the call: opened, rebuilt and closed as the news of them say (K1a, K3, K5, R4). */
+import type { Media, PeerShown, SignalPush } from '../protocol/wire';
+import {
+  type CallState,
+  closing,
+  EARLY_BOUND,
+  type Effect,
+  FIRST_FLOW_MS,
+  INTERRUPTED_MS,
+  LINKS_BOUND,
+  type Link,
+  linkOf,
+  linksOf,
+  PARTNER_LEFT_MS,
+  REBUILD_MS,
+  RESTART_MS,
+  type Step,
+  watch,
+  withLink,
+  withoutLink,
+} from './state';
+
+/** Links as the known peers say: opened, rebuilt for a new leg (K1a), closed for who is not in the call any more. */
+export function syncLinks(state: CallState, met: ReadonlySet<string> = new Set()): Step {
+  const known = Object.values(state.peers);
+  const present = new Set(known.map(({ peer }) => peer));
+  const missing = linksOf(state).filter((link) => !present.has(link.peer));
+  const gone = missing.map(
+    ({ peer, person, leg }): PeerShown => ({ peer, person, leg, device: '', state: 'gone', media: null }),
+  );
+  return [...known, ...gone].reduce<Step>(
+    ([next, effects], peer) => {
+      const [synced, more] = syncLink(next, peer, met.has(peer.peer));
+      return [synced, [...effects, ...more]];
+    },
+    [state, []],
+  );
+}
+
+export function syncLink(state: CallState, peer: PeerShown, met = false): Step {
+  const link = linkOf(state, peer.peer);
+  if (state.phase.kind !== 'in') return [state, []];
+  if (peer.state === 'gone') return link ? vanished(state, link) : [state, []];
+  if (peer.media === null) return link ? hungUp(state, link) : [state, []];
+  if (link && link.leg === peer.leg) {
+    const back = link.presence !== 'here' && peer.state === 'here';
+    const known = withLink(state, { ...link, presence: peer.state, media: peer.media });
+    if (!back) return [known, []];
+    // Who comes back restarts by itself (K5); we only look after it.
+    const watching =
+      link.flow === 'flowing' ? [] : [watch(link.peer, link.flowed ? INTERRUPTED_MS * 2 : FIRST_FLOW_MS)];
+    return [known, [{ do: 'release', peer: link.peer }, ...watching]];
+  }
+  if (!link && linksOf(state).length >= LINKS_BOUND) return [state, []];
+  return openLink(state, peer, peer.media, link?.met ?? met);
+}
+
+function openLink(
+  state: CallState,
+  { peer, person, leg, rollback = true, state: presence }: PeerShown,
+  media: Media,
+  met: boolean,
+): Step {
+  if (state.phase.kind !== 'in') return [state, []];
+  const { call } = state.phase;
+  const before = linkOf(state, peer) ? closing(peer) : [];
+  const link: Link = {
+    peer,
+    person,
+    leg,
+    presence,
+    media,
+    rollback,
+    flow: 'new',
+    flowed: false,
+    met,
+    repairs: 0,
+  };
+  const mine = state.early.filter(
+    (signal) => signal.from === peer && signal.from_leg === leg && signal.call === call,
+  );
+  const early = state.early.filter((signal) => signal.from !== peer || signal.from_leg > leg);
+  const opened = withLink({ ...state, early, phase: { ...state.phase, note: null } }, link);
+  return [
+    opened,
+    [
+      ...before,
+      { do: 'cancel', name: 'ring' },
+      { do: 'cancel', name: 'left' },
+      { do: 'open', peer, leg, polite: !rollback || politeTowards(state, peer, person) },
+      ...mine.map((signal): Effect => ({ do: 'deliver', peer, signal })),
+      watch(peer, Math.max(FIRST_FLOW_MS, pauseMs(state.rebuilds))),
+    ],
+  ];
+}
+
+/** K3: the mentor insists, the mentee gives way; among others the greater peer id is the polite one. */
+function politeTowards({ me, roles }: CallState, peer: string, person: string): boolean {
+  const mine = roles[me?.person ?? ''];
+  const theirs = roles[person];
+  if (mine === 'mentor' && theirs === 'mentee') return false;
+  if (mine === 'mentee' && theirs === 'mentor') return true;
+  return (me?.peer ?? '') > peer;
+}
+
+export function peerChanged(before: CallState, peer: PeerShown): Step {
+  if (peer.peer === before.me?.peer) return [before, []];
+  const { [peer.peer]: _, ...others } = before.peers;
+  const peers = peer.state === 'gone' ? others : { ...others, [peer.peer]: peer };
+  return syncLink({ ...before, peers }, peer);
+}
+
+/** Its socket is gone for good, but media that flows needs no socket (K5). */
+export function vanished(state: CallState, link: Link): Step {
+  if (link.flow === 'flowing') return [withLink(state, { ...link, presence: 'gone' }), []];
+  return [withoutLink(state, link.peer), closing(link.peer)];
+}
+
+/** The other side left the call. Between two people that is the end of it, unless they only changed devices (R4). */
+function hungUp(state: CallState, link: Link): Step {
+  const left = withoutLink(state, link.peer);
+  const effects = closing(link.peer);
+  if (!isPair(state) || linksOf(left).length > 0) return [left, effects];
+  return [left, [...effects, { do: 'timer', name: 'left', ms: PARTNER_LEFT_MS }]];
+}
+
+export function isPair(state: CallState): boolean {
+  return Object.keys(state.roles).length <= 2;
+}
+
+export function pauseMs(times: number): number {
+  return REBUILD_MS[Math.min(times, REBUILD_MS.length - 1)] ?? RESTART_MS;
+}
+
+export function signalArrived(state: CallState, signal: SignalPush): Step {
+  const { phase } = state;
+  if (phase.kind === 'in' && signal.call === phase.call) {
+    const link = phase.links[signal.from];
+    if (link && link.leg === signal.from_leg) return [state, [{ do: 'deliver', peer: link.peer, signal }]];
+    if (link && link.leg > signal.from_leg) return [state, []];
+  } else if (phase.kind !== 'joining' && !(phase.kind === 'in' && phase.ask !== null)) {
+    return [state, []];
+  }
+  return [{ ...state, early: [...state.early, signal].slice(-EARLY_BOUND) }, []];
+}

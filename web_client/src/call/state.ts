@@ -1,0 +1,163 @@
+/** The call's state, what can happen to it, and what is then to be done: the vocabulary of the call machine. */
+import type { CallJoined, Joined, Media, PeerShown, QuietPush, Refusal, SignalPush } from '../protocol/wire';
+
+/** What a connection reports of its media. */
+export type Flow = 'new' | 'flowing' | 'interrupted' | 'failed';
+
+export interface Link {
+  peer: string;
+  person: string;
+  leg: number;
+  presence: PeerShown['state'];
+  media: Media;
+  /** False: it cannot roll back and knows no ICE restart (K3); only a new connection repairs it. */
+  rollback: boolean;
+  flow: Flow;
+  /** Media flowed on this connection: an ICE restart can bring it back. */
+  flowed: boolean;
+  /** Media flowed with this peer, on whichever connection: what is missing now is a reconnection. */
+  met: boolean;
+  /** Repairs since media last flowed. */
+  repairs: number;
+}
+
+export type EndReason =
+  | { kind: 'left' }
+  | { kind: 'partner_left'; person: string }
+  | { kind: 'over' }
+  | { kind: 'moved' }
+  | { kind: 'replaced' }
+  | { kind: 'revoked' }
+  | { kind: 'refused'; error: Refusal };
+
+export type Phase =
+  | { kind: 'idle' }
+  /** `call` names the call that is being resumed silently (a reload); null starts or joins the current one. */
+  | { kind: 'joining'; call: string | null; ask: number | null }
+  /** `ask`: a `call.join` that is under way, to keep or to renew the leg. */
+  | { kind: 'in'; call: string; leg: number; links: Record<string, Link>; ask: number | null; note: Note }
+  | { kind: 'ended'; reason: EndReason };
+
+/** What became of ringing the partner. */
+export type Note = null | 'ringing' | Exclude<QuietPush['reason'], 'answered' | 'cancelled'>;
+
+export interface CallState {
+  phase: Phase;
+  ring: { call: string; by: string } | null;
+  /** The room is joined on a living socket. */
+  online: boolean;
+  me: { peer: string; person: string } | null;
+  roles: Record<string, string>;
+  /** Who of the room is online, so that "calling" and "waiting" can be told apart. */
+  onlinePersons: readonly string[];
+  peers: Record<string, PeerShown>;
+  media: Media;
+  /** Signals that overtook the news of their sender's leg. */
+  early: readonly SignalPush[];
+  asks: number;
+  rebuilds: number;
+}
+
+export type Input =
+  | { on: 'joined'; answer: Joined }
+  | { on: 'offline' }
+  | { on: 'stopped'; why: 'replaced' | 'revoked' | 'refused' }
+  | { on: 'press_join' }
+  | { on: 'press_leave' }
+  | { on: 'press_decline' }
+  | { on: 'resume'; call: string }
+  | { on: 'join_ok'; ask: number; answer: CallJoined }
+  | { on: 'join_refused'; ask: number; error: Refusal }
+  | { on: 'peer'; peer: PeerShown }
+  | { on: 'person'; person: string; online: boolean }
+  | { on: 'signal'; signal: SignalPush }
+  | { on: 'ring'; call: string; by: string }
+  | { on: 'quiet'; call: string; reason: QuietPush['reason'] }
+  | { on: 'moved'; call: string }
+  | { on: 'flow'; peer: string; leg: number; flow: Flow }
+  | { on: 'media'; media: Media }
+  | { on: 'timer'; name: string };
+
+export type Effect =
+  | { do: 'join'; ask: number; call: string | null; leg: number | null }
+  | { do: 'leave'; call: string }
+  | { do: 'decline'; call: string }
+  | { do: 'tell_media'; call: string; media: Media }
+  | { do: 'open'; peer: string; leg: number; polite: boolean }
+  | { do: 'close'; peer: string }
+  | { do: 'deliver'; peer: string; signal: SignalPush }
+  | { do: 'release'; peer: string }
+  | { do: 'restart'; peer: string }
+  | { do: 'timer'; name: string; ms: number }
+  | { do: 'cancel'; name: string }
+  | { do: 'remember'; call: string }
+  | { do: 'forget' };
+
+export type Step = [CallState, Effect[]];
+
+export const NO_MEDIA: Media = { audio: false, video: false, screen: false };
+
+/** A mesh beyond this many links is an SFU's work; more are not opened. */
+export const LINKS_BOUND = 8;
+/** Signals that wait for the news of their sender's leg. The oldest go first: a new offer follows anyway. */
+export const EARLY_BOUND = 128;
+/** A first connection takes under a second; on a poor relay several. Then a new one is tried. */
+export const FIRST_FLOW_MS = 15_000;
+/** `disconnected` often heals by itself within a second; waiting longer only makes the silence longer. */
+export const INTERRUPTED_MS = 1_500;
+/** How long a restart has before the next repair. */
+export const RESTART_MS = 8_000;
+/** The pauses between new connections, so that two who cannot meet do not storm the server. */
+export const REBUILD_MS = [8_000, 15_000, 30_000, 60_000] as const;
+/** Rule R4: a partner who changes devices leaves with one and joins with the other; that is no hang-up. */
+export const PARTNER_LEFT_MS = 800;
+/** K1: the partner's devices ring this long. */
+export const RING_MS = 45_000;
+
+export const initialCall: CallState = {
+  phase: { kind: 'idle' },
+  ring: null,
+  online: false,
+  me: null,
+  roles: {},
+  onlinePersons: [],
+  peers: {},
+  media: NO_MEDIA,
+  early: [],
+  asks: 0,
+  rebuilds: 0,
+};
+
+export function linksOf(state: CallState): Link[] {
+  return state.phase.kind === 'in' ? Object.values(state.phase.links) : [];
+}
+
+export function linkOf(state: CallState, peer: string): Link | undefined {
+  return state.phase.kind === 'in' ? state.phase.links[peer] : undefined;
+}
+
+export function withLink(state: CallState, link: Link): CallState {
+  if (state.phase.kind !== 'in') return state;
+  return { ...state, phase: { ...state.phase, links: { ...state.phase.links, [link.peer]: link } } };
+}
+
+export function withoutLink(state: CallState, peer: string): CallState {
+  if (state.phase.kind !== 'in') return state;
+  const { [peer]: _, ...links } = state.phase.links;
+  return { ...state, phase: { ...state.phase, links } };
+}
+
+export function closing(peer: string): Effect[] {
+  return [
+    { do: 'cancel', name: `repair ${peer}` },
+    { do: 'close', peer },
+  ];
+}
+
+export function watch(peer: string, ms: number): Effect {
+  return { do: 'timer', name: `repair ${peer}`, ms };
+}
+
+export function cancelRepairs(state: CallState): Effect[] {
+  return linksOf(state).map((link) => ({ do: 'cancel', name: `repair ${link.peer}` }));
+}
