@@ -142,6 +142,15 @@ async def test_a_room_knows_its_people(directory):
     assert await directory.room("a" * 26) is None
 
 
+async def test_the_mentor_comes_first_in_every_room(directory):
+    for number in range(12):
+        pair = await directory.add_pair(
+            Named("A", f"a{number}@example.org"), Named("B", f"b{number}@example.org")
+        )
+        room = await directory.room(pair.slug)
+        assert [member.role for member in room.members] == ["mentor", "mentee"]
+
+
 async def test_a_person_knows_their_rooms(directory, clock):
     first = await directory.add_pair(MARA, MIO)
     clock.now += 1

@@ -146,6 +146,13 @@ async def test_it_does_not_get_our_secrets(folder, tmp_path, monkeypatch):
     assert "hunter2" not in told
 
 
+async def test_a_folder_may_have_any_name(tmp_path):
+    folder = DataFolder(tmp_path / "100%41 sure? #1")
+    folder.prepare()
+    async with started(folder) as store, client(store) as asked:
+        assert await asked.ping()
+
+
 async def test_it_ends_with_stop_and_leaves_no_trace_of_a_running_engine(folder):
     async with started(folder) as store:
         pid = store.pid
