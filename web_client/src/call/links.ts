@@ -1,6 +1,7 @@
 /** The links to the other peers in the call: opened, rebuilt and closed as the news of them say (K1a, K3, K5, R4). */
 import type { Media, PeerShown, SignalPush } from '../protocol/wire';
 import {
+  BACK_MS,
   type CallState,
   closing,
   EARLY_BOUND,
@@ -41,7 +42,14 @@ export function syncLink(state: CallState, peer: PeerShown, met = false): Step {
   const link = linkOf(state, peer.peer);
   if (state.phase.kind !== 'in') return [state, []];
   if (peer.state === 'gone') return link ? vanished(state, link) : [state, []];
-  if (peer.media === null) return link ? hungUp(state, link) : [state, []];
+  if (peer.media === null) {
+    if (!link) return [state, []];
+    // Back in the room after its grace: it is about to claim its leg again (K5), and the media never stopped.
+    const returning = link.presence === 'gone' && link.flow === 'flowing';
+    return returning
+      ? [state, [{ do: 'timer', name: `back ${peer.peer}`, ms: BACK_MS }]]
+      : hungUp(state, link);
+  }
   if (link && link.leg === peer.leg) {
     const back = link.presence !== 'here' && peer.state === 'here';
     const known = withLink(state, { ...link, presence: peer.state, media: peer.media });
@@ -117,7 +125,7 @@ export function vanished(state: CallState, link: Link): Step {
 }
 
 /** The other side left the call. Between two people that is the end of it, unless they only changed devices (R4). */
-function hungUp(state: CallState, link: Link): Step {
+export function hungUp(state: CallState, link: Link): Step {
   const left = withoutLink(state, link.peer);
   const effects = closing(link.peer);
   if (!isPair(state) || linksOf(left).length > 0) return [left, effects];

@@ -239,6 +239,23 @@ describe('K5: signaling and media are two things', () => {
     expect(dos(effects)).toContain('close');
   });
 
+  it('K5: the partner comes back after its grace: first without media, then with its leg, and nothing is rebuilt', () => {
+    const [gone] = play([...together, { on: 'peer', peer: peer({ state: 'gone', media: null }) }]);
+    const [returning, first] = step(gone, { on: 'peer', peer: peer({ leg: 0, media: null }) });
+    expect(dos(first)).toEqual(['timer']);
+    const [back, second] = step(returning, { on: 'peer', peer: peer() });
+    for (const rebuilt of ['open', 'close', 'restart']) expect(dos(second)).not.toContain(rebuilt);
+    expect(shown(step(back, { on: 'timer', name: 'back b' })[0])).toBe('connected');
+    const [left] = play(
+      [
+        { on: 'timer', name: 'back b' },
+        { on: 'timer', name: 'left' },
+      ],
+      returning,
+    );
+    expect(told(left).kind).toBe('ended');
+  });
+
   it('K5: the outage outlived the call, but media flows: it goes on in a new call', () => {
     const [asked] = play([...together, { on: 'offline' }, { on: 'joined', answer: joined() }]);
     const [again, effects] = step(asked, {
@@ -400,7 +417,7 @@ const anyInput: fc.Arbitrary<Input> = fc.oneof(
   fc.record({ on: fc.constant('media' as const), media: fc.constantFrom(SEEN, NO_MEDIA) }),
   fc.record({
     on: fc.constant('timer' as const),
-    name: fc.constantFrom('left', 'ring', 'repair b', 'repair c'),
+    name: fc.constantFrom('left', 'ring', 'repair b', 'repair c', 'back b'),
   }),
 );
 

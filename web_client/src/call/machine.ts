@@ -5,7 +5,7 @@
  * the effects. A later repair ladder grows in `repair`.
  */
 import type { CallJoined, Joined, Refusal } from '../protocol/wire';
-import { isPair, pauseMs, peerChanged, signalArrived, syncLinks, vanished } from './links';
+import { hungUp, isPair, pauseMs, peerChanged, signalArrived, syncLinks, vanished } from './links';
 import {
   type CallState,
   cancelRepairs,
@@ -260,6 +260,11 @@ function timerFired(state: CallState, name: string): Step {
     return phase.kind === 'in' && phase.note === 'ringing'
       ? [{ ...state, phase: { ...phase, note: 'timeout' } }, []]
       : [state, []];
+  }
+  if (name.startsWith('back ')) {
+    const link = linkOf(state, name.slice('back '.length));
+    const stillOut = link?.presence === 'gone' && state.peers[link.peer]?.media === null;
+    return link && stillOut ? hungUp(state, link) : [state, []];
   }
   return name.startsWith('repair ') ? repair(state, name.slice('repair '.length)) : [state, []];
 }

@@ -111,6 +111,8 @@ export const RESTART_MS = 8_000;
 export const REBUILD_MS = [8_000, 15_000, 30_000, 60_000] as const;
 /** Rule R4: a partner who changes devices leaves with one and joins with the other; that is no hang-up. */
 export const PARTNER_LEFT_MS = 800;
+/** How long somebody who came back to the room has to come back into the call before it counts as a hang-up. */
+export const BACK_MS = 5_000;
 /** K1: the partner's devices ring this long. */
 export const RING_MS = 45_000;
 
@@ -150,6 +152,7 @@ export function withoutLink(state: CallState, peer: string): CallState {
 export function closing(peer: string): Effect[] {
   return [
     { do: 'cancel', name: `repair ${peer}` },
+    { do: 'cancel', name: `back ${peer}` },
     { do: 'close', peer },
   ];
 }

@@ -80,6 +80,7 @@ export class Connection {
     const { signal } = this.#watching;
     const doubt = () => this.#doubt();
     window.addEventListener('online', doubt, { signal });
+    window.addEventListener('offline', doubt, { signal });
     window.addEventListener('pageshow', doubt, { signal });
     document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && doubt(), {
       signal,

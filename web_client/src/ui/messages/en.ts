@@ -71,6 +71,21 @@ function deviceProblem(kind: Kind, problem: CaptureProblem): string {
   return sentences[problem];
 }
 
+/** Both for the same reason: one sentence. Null: each has its own. */
+function bothProblem(problem: CaptureProblem): string | null {
+  const sentences: Partial<Record<CaptureProblem, string>> = {
+    denied:
+      'Your browser does not let this page use the camera and the microphone. Allow them in the address bar, then choose “Check camera and microphone”.',
+    busy: 'Another program is using the camera and the microphone. Close it there, then choose “Check camera and microphone”.',
+    missing: 'No camera and no microphone was found. Plug one in, or take part without.',
+    insecure:
+      'Camera and microphone work only on a secure page. Open this room with https:// in the address.',
+    unsupported:
+      'This browser cannot use a camera or a microphone here. Try a current Chrome, Edge, Firefox or Safari.',
+  };
+  return sentences[problem] ?? null;
+}
+
 function ended(reason: EndReason, name: (person: string) => string): string {
   switch (reason.kind) {
     case 'left':
@@ -197,6 +212,8 @@ export const en = {
     close: 'Close',
     preview: 'Your picture appears here after the check.',
     problem: deviceProblem,
+    bothProblem,
+    dismiss: 'Dismiss',
     without: (kinds: Kind[]) =>
       kinds.length === 2
         ? 'You take part without camera and microphone: you see, hear and write.'
@@ -256,7 +273,7 @@ export const en = {
     edit: 'Edit',
     delete: 'Delete',
     copy: 'Copy text',
-    replyTo: (name: string) => `Reply to ${name}`,
+    replyTo: (name: string, own: boolean) => (own ? 'Reply to you' : `Reply to ${name}`),
     replyToEarlier: 'Reply to an earlier message',
     replyToRemoved: 'Reply to a deleted message',
     editing: 'Editing your message',
