@@ -116,7 +116,6 @@ async def test_K1_a_call_that_is_over_is_gone(connect: Fleet, pair: Pair) -> Non
     over = {"room": pair.room, "call": two.call}
     for event, request in (
         ("call.join", {**over, "media": CAMERA}),
-        ("call.leave", over),
         ("call.decline", over),
         ("call.media", {**over, "media": CAMERA}),
         ("call.signal", two.signal(two.caller)),
@@ -180,10 +179,11 @@ async def test_K1_a_call_that_nobody_resumes_is_ended(connect_python: Fleet, own
         await connect_python(pair.mentor, server=server),
         await connect_python(pair.mentee, server=server),
     )
-    await two.caller.drop()
-    await two.callee.drop()
-    late = await connect_python(pair.mentor, server=server, device=two.caller.device)
+    late = await connect_python(pair.mentee, server=server)
     await join(late, pair.room)
+    for client in (two.caller, two.callee):
+        await client.drop()
+        await late.next_push("peer", {"peer": two.peers[client], "state": "gone"})
     await late.next_push("log", {"kind": "call.ended"}, timeout_s=20)
     error = await late.refused("call.join", {"room": pair.room, "call": two.call, "media": CAMERA})
     assert error["code"] == "gone"

@@ -169,7 +169,7 @@ async def test_K4_relay_credentials_live_for_ten_minutes_at_least(
 ) -> None:
     server = await own_server(
         TURN_URLS="turn:relay.example.org:3478?transport=udp",
-        TURN_SECRET="only for tests",
+        TURN_SECRET="only for these tests",
         RELAY_POLICY="relay",
     )
     pair = await server.pair()
@@ -180,11 +180,11 @@ async def test_K4_relay_credentials_live_for_ten_minutes_at_least(
         relay = next(one for one in ice.servers if "turn:" in str(one.urls))
         assert relay.username
         assert relay.credential
-        assert "only for tests" not in relay.credential
+        assert "only for these tests" not in relay.credential
         assert ice.policy == "relay"
         assert ice.expires_at
         assert ice.expires_at - joined["log"].get("at", 0) > 0
-    assert "only for tests" not in server.log
+    assert "only for these tests" not in server.log
 
 
 async def test_K2_signals_of_a_muted_content_type_are_refused(connect: Fleet, pair: Pair) -> None:

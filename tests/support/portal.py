@@ -14,7 +14,9 @@ class Browser:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+        self.http = aiohttp.ClientSession(
+            cookie_jar=aiohttp.CookieJar(unsafe=True), headers={"Accept": "text/html"}
+        )
 
     async def __aenter__(self) -> Browser:
         return self

@@ -13,6 +13,8 @@ import aiohttp
 import msgpack
 
 RECEIVE_S = 5
+POLL_S = 15
+"""Longer than Engine.IO's ping interval, after which every poll is answered."""
 SEPARATOR = "\x1e"
 
 
@@ -145,7 +147,7 @@ class RawPolling:
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self._base = f"{url}/socket.io/?EIO=4&transport=polling"
         self._headers = dict(headers or {})
-        self._http = aiohttp.ClientSession()
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=POLL_S))
         self.sid = ""
 
     async def open(self, *, headers: Mapping[str, str] | None = None) -> int:
