@@ -57,10 +57,10 @@ def join(live: Live, here: Here, command: CallJoin, new_call: str, rules: CallRu
 
 
 def leave(live: Live, here: Here, call: str) -> Decision:
-    """K1: hang up. The last one to leave ends the call. Leaving a call that is over, or in which one is not, changes
-    nothing."""
+    """K1: hang up. The last one to leave ends the call. Raises `Gone` for a call that is over; leaving one in which one is
+    not changes nothing."""
     if live.call is None or live.call.id != call:
-        return Decision(live)
+        raise Gone("This call is over.", field="call")
     return _hang_up(live, here)
 
 

@@ -119,9 +119,11 @@ class RoomLog(Protocol):
         rate: Rate | None = None,
         rewrite: Rewrite | None = None,
         live: LiveSwap | None = None,
+        answers: str | None = None,
     ) -> Written:
         """Appends and publishes. Raises `Conflict` for a key that was used with another verb, `Limited` over the rate,
-        `Stale` when `live` or `rewrite` was decided on something that is no longer so."""
+        `NotFound` when no message was ever posted at
+        `answers`, `Stale` when `live` or `rewrite` was decided on something that is no longer so."""
         ...
 
     async def resume(self, slug: str, seen: Seen | None, limit: int, max_bytes: int) -> Resume:

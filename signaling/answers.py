@@ -14,6 +14,11 @@ from signaling.packets import pack
 
 Asked = TypeVar("Asked", bound=Strict)
 
+
+class UndecodableError(Exception):
+    """Not msgpack, or nested beyond all measure: whoever sends this is not spoken with any more."""
+
+
 _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
     name: msgspec.msgpack.Decoder(command) for name, command in COMMANDS.items()
 }
@@ -38,13 +43,13 @@ def decode_command(name: str, payload: bytes, message_bytes: int) -> Command:
 
 
 def strictly(decoder: msgspec.msgpack.Decoder[Asked], payload: bytes) -> Asked:
-    """Raises `Invalid` with the path of what is wrong."""
+    """Raises `Invalid` with the path of what is wrong, `UndecodableError` for what is no msgpack at all."""
     try:
         return decoder.decode(payload)
     except msgspec.ValidationError as error:
         raise Invalid(field=field_of(str(error))) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise Invalid from None
+        raise UndecodableError from None
 
 
 def field_of(complaint: str) -> str | None:

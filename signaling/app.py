@@ -24,6 +24,7 @@ from rooms.errors import RoomError, Unavailable
 from rooms.membership import RoomRecord
 from rooms.pushes import IceServer, IceShown, PersonPush
 from signaling.access import Access
+from signaling.check import durability
 from signaling.data_folder import DataFolder
 from signaling.door import Door
 from signaling.hub import Hub
@@ -158,7 +159,7 @@ class Node:
         """Rule "For operators": ready only while store and database answer, and not draining."""
         state: dict[str, Any] = {"store": True, "database": True, "draining": self.sockets.draining}
         try:
-            await redis_client.answered(self.redis.ping())
+            state["acknowledged"] = (await durability(self.redis)).sentence
         except Unavailable:
             state["store"] = False
         try:
@@ -212,13 +213,14 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
     """Serves until SIGTERM or SIGINT, then drains. Prints `listening on http://…` once ready."""
     folder = DataFolder(settings.data)
     folder.prepare()
+    listening = _listen(settings.host, settings.port)
+    told = _told_to_stop()
     async with contextlib.AsyncExitStack() as stack:
         store_url = settings.redis or await _embedded(stack, folder)
         directory = await Directory.open(
             settings.database or folder.sqlite_url, now_ms, login_ttl_days=settings.login_ttl_days
         )
         stack.push_async_callback(directory.close)
-        listening = _listen(settings.host, settings.port)
         address = _address(settings.host, listening)
         public_url = settings.public_url or address
         node = Node(settings, directory, store_url, settings.public_url)
@@ -234,7 +236,9 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
         # What lives from here to the end needs no collector; a pause in a busy room is a pause in a call's signals.
         gc.collect()
         gc.freeze()
-        await _until_told_to_stop(running)
+        await asyncio.wait({told, running}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            await running  # whatever ended it is said, and ends the process
         await _drain(node)
 
 
@@ -257,11 +261,15 @@ async def _background(work: Any, name: str) -> AsyncIterator[asyncio.Task[None]]
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Bound before anything is started, so that a taken port is the first thing that is said. Raises OSError."""
+    """Bound before anything is started: a taken port is the first thing that is said. Raises OSError with a sentence."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise OSError(f"The server cannot listen on port {port} of {host}: {error.strerror}.") from None
     return listening
 
 
@@ -289,16 +297,13 @@ async def _welcome(settings: Settings, directory: Directory, public_url: str) ->
         print(line, flush=True)  # noqa: T201
 
 
-async def _until_told_to_stop(running: asyncio.Task[None]) -> None:
+def _told_to_stop() -> asyncio.Task[Any]:
+    """Done when SIGTERM or SIGINT came, from the first moment on: a server that is told so while it starts drains, too."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    told = asyncio.create_task(stop.wait())
-    await asyncio.wait({told, running}, return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
-    if running.done():
-        await running  # whatever ended it is said, and ends the process
+    return asyncio.create_task(stop.wait(), name="told to stop")
 
 
 async def _drain(node: Node) -> None:

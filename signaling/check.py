@@ -17,8 +17,12 @@ from signaling.settings import Settings, without_password
 from signaling.stores import redis_client
 from signaling.stores.database import DatabaseError
 from signaling.stores.directory import Directory
+from signaling.stores.embedded import EmbeddedStore
 
 TIMEOUT_S = 3.0
+
+RELAY_SECRET_CHARACTERS = 16
+"""Below it a relay's secret is guessed from one credential that was seen."""
 
 
 class Finding(Struct, frozen=True):
@@ -53,7 +57,7 @@ async def _store(settings: Settings, folder: DataFolder) -> AsyncIterator[Findin
             True, "The embedded store is not running now; the server starts it, and acknowledges after fsync."
         )
         return
-    url = settings.redis or f"unix://{folder.socket}"
+    url = settings.redis or EmbeddedStore(folder).url
     redis = redis_client.connect(url, TIMEOUT_S, connections=1)
     try:
         info = await redis_client.answered(redis.info("server"))
@@ -99,6 +103,10 @@ def _address(settings: Settings) -> Finding:
 
 
 def _relay(settings: Settings) -> Finding:
+    if settings.turn_secret and len(settings.turn_secret.reveal()) < RELAY_SECRET_CHARACTERS:
+        return Finding(
+            False, f"turn_secret has fewer than {RELAY_SECRET_CHARACTERS} characters: it can be guessed."
+        )
     if settings.turn_urls:
         return Finding(
             True,

@@ -14,9 +14,12 @@ import sys
 import time
 import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+from rooms.errors import Unavailable
 from signaling import logs
+from signaling.backup import BackupError, backup, restore
 from signaling.data_folder import DataFolder, DataFolderError
 from signaling.settings import Settings, SettingsError, find_file, load
 from signaling.stores.database import DatabaseError
@@ -34,7 +37,9 @@ EMAIL_CHARACTERS: Final = 254
 _NAMED = re.compile(r"(?P<name>[^<>]+?)\s*<(?P<email>[^<>\s]+)>")
 _EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
-EXPECTED = (SettingsError, DataFolderError, DatabaseError, DirectoryError, EmbeddedStoreError, OSError)
+EXPECTED = (
+    SettingsError, DataFolderError, DatabaseError, DirectoryError, EmbeddedStoreError, BackupError, Unavailable, OSError,
+)  # fmt: skip
 """What can go wrong without anybody having made a mistake in the program: one sentence each."""
 
 Command = Callable[[argparse.Namespace, Settings], Awaitable[int]]
@@ -120,6 +125,11 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--ttl-s", type=_seconds, default=DAY_S, metavar="N", help="its life in seconds")
     _email_argument(add("link", _link, "Print a new personal link for whoever lost theirs."))
     _email_argument(add("revoke", _revoke, "End all log-ins, links and access tokens of a person."))
+    for name, work, help_ in (
+        ("backup", _backup, "Write everything into one file, beside a running server or without one."),
+        ("restore", _restore, "Bring a backup into an empty data folder; the server must not run."),
+    ):
+        add(name, work, help_).add_argument("file", type=Path, metavar="FILE")
     add("check", _check, "Test the set-up and say what is wrong, in words.")
     return parser
 
@@ -223,6 +233,18 @@ async def _check(_: argparse.Namespace, settings: Settings) -> int:
         print(f"{'ok  ' if finding.ok else 'BAD '} {finding.sentence}")
         wrong |= not finding.ok
     return int(wrong)
+
+
+async def _backup(given: argparse.Namespace, settings: Settings) -> int:
+    rooms = await backup(settings, given.file)
+    print(f"{given.file}: {rooms} rooms and everybody in them.")
+    return 0
+
+
+async def _restore(given: argparse.Namespace, settings: Settings) -> int:
+    rooms = await restore(settings, given.file)
+    print(f"{rooms} rooms and everybody in them are back.")
+    return 0
 
 
 async def _for_person(

@@ -114,7 +114,7 @@ class Door:
 
     async def enter(self, request: web.Request, form: Mapping[str, Any]) -> Entered:
         """Log in by a personal link (works once). Raises `Invalid`, `Forbidden`, `NotFound`, `Gone`."""
-        token, name = form.get("token"), form.get("login") or secrets.token_hex(8)
+        token, name = form.get("token"), form.get("login", secrets.token_hex(8))
         if not isinstance(token, str) or not 0 < len(token) <= TOKEN_CHARACTERS:
             raise Invalid("The link is incomplete.", field="token")
         if not isinstance(name, str) or not LOGIN_NAME.fullmatch(name):

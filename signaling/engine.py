@@ -79,7 +79,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self.push(pkt)
 
     def push(self, pkt: packet.Packet, *, ephemeral: bool = False) -> None:
-        if self.closed:
+        if self.closed or self.closing:
             return
         size_bytes = _size(pkt)
         if self.waiting_bytes + size_bytes > self.server.backlog_bytes:
@@ -90,19 +90,36 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self.waiting_bytes += size_bytes
         self.queue.put_nowait(pkt)
 
-    async def finish(self) -> None:
-        """Close in order: what waits is still written, then the transport ends, at the latest after `FINISH_S`."""
-        await self.close(wait=False, reason=self.server.reason.SERVER_DISCONNECT)
+    async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        """Close in order: what waits is still written, then the transport ends, at the latest after `FINISH_S`. With
+        `abort` the transport is gone already. Never waits for the other side, whatever `wait` says."""
+        if self.closed or self.closing:  # type: ignore[has-type]
+            return
+        self.closing = True
+        reason = reason or self.server.reason.SERVER_DISCONNECT
+        await self.server._trigger_event("disconnect", self.sid, reason, run_async=False)
+        if not abort:
+            self.queue.put_nowait(packet.Packet(packet.CLOSE))
         self.queue.put_nowait(None)
-        self._cut = self._cut or asyncio.get_running_loop().call_later(FINISH_S, self.abort)
+        if abort:
+            self._end()
+        else:
+            self._cut = asyncio.get_running_loop().call_later(FINISH_S, self.abort)
 
     def abort(self) -> None:
         """End the transport at once."""
         if self._websocket is not None:
             self._websocket.abort()
-        elif not self.closed:
-            self.server.start_background_task(self.finish)
+        elif not self.closing:
+            self.server.start_background_task(self.close, False, True)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self.closed = True
         self.server.sockets.pop(self.sid, None)
+        if self._cut:
+            self._cut.cancel()
 
     def _written(self, size_bytes: int) -> None:
         self.waiting_bytes -= size_bytes
@@ -111,6 +128,8 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         packets: list[packet.Packet] = await super().poll()
         if not self.upgraded:
             self.waiting_bytes -= sum(_size(pkt) for pkt in packets)
+            if self.closing and self.queue.qsize() <= 1:
+                self._end()  # the last of it has been fetched
         return packets
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
@@ -132,9 +151,8 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         finally:
             self.queue.put_nowait(None)
             await writer
-            if self._cut:
-                self._cut.cancel()
-            await self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+            await self.close(abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+            self._end()
 
     async def _upgraded_to(self, ws: WebSocket) -> bool:
         """Engine.IO protocol 4, "Upgrade": the client probes, the pending poll is ended, the client confirms."""

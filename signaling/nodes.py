@@ -78,6 +78,8 @@ class Nodes:
             raise
         if not was_online:
             await self.on_presence(identity.person, True)
+        for frame in await self._registry.ringing(identity.person):
+            connection.send(frame)
 
     def forget(self, connection: Connection) -> None:
         """From now on nothing is handed to this socket."""

@@ -33,16 +33,18 @@ class Incoming(Struct, frozen=True):
     id: int | None = None
 
 
-class Named(Struct, frozen=True, array_like=True):
-    """The data of an event: its name and its one object (rule T2)."""
+class Named(Struct, frozen=True):
+    """The data of an event: its name and its one object (rule T2); `surplus`: there was more."""
 
     name: str
-    payload: Raw = Raw(b"\xc0")
-    surplus: Raw | None = None
+    payload: Raw
+    surplus: bool
 
 
 _incoming = msgspec.msgpack.Decoder(Incoming)
-_named = msgspec.msgpack.Decoder(Named)
+_parts = msgspec.msgpack.Decoder(list[Raw])
+_name = msgspec.msgpack.Decoder(str)
+_NOTHING = Raw(b"\xc0")
 
 
 def read(frame: bytes) -> Incoming:
@@ -51,7 +53,10 @@ def read(frame: bytes) -> Incoming:
 
 
 def read_event(data: Raw) -> Named:
-    return _named.decode(data)
+    """Raises as `read` does, for data that is no event."""
+    parts = _parts.decode(data)
+    name = _name.decode(parts[0] if parts else _NOTHING)
+    return Named(name, parts[1] if len(parts) > 1 else _NOTHING, surplus=len(parts) > 2)
 
 
 def event(name: str, payload: bytes) -> bytes:

@@ -43,7 +43,7 @@ from signaling.connection import Connection
 from signaling.hub import Hub, Resident, Seat
 from signaling.nodes import Nodes
 from signaling.packets import event, pack
-from signaling.stores.registry import Registry, node_channel, person_channel
+from signaling.stores.registry import Registry, node_channel
 
 log = structlog.get_logger()
 
@@ -206,7 +206,11 @@ class Service:
         request = await self._request(resident, seat, command.key, "chat.send")
         posted = chat.send(connection.identity.person, command)
         written = await self._log.write(
-            resident.slug, (_draft(posted),), request=request, rate=self._rate(request.person)
+            resident.slug,
+            (_draft(posted),),
+            request=request,
+            rate=self._rate(request.person),
+            answers=command.reply_to,
         )
         return _appended(written)
 
@@ -298,11 +302,9 @@ class Service:
         return DONE
 
     async def call_decline(self, connection: Connection, command: c.CallDecline) -> Reply:
-        """The one verb that needs no seat: it rings on sockets that are not in the room, too (K1)."""
-        record = await self._room(command.room)
-        person = record.member(connection.identity.person).person
-        here = Here(record.slug, "", person, _persons(record), self._now_ms())
-        await self._commit(record, lambda live: calls.decline(live, here, command.call))
+        resident, seat = await self._seat(connection, command.room)
+        here = self._here(resident.record, seat)
+        await self._commit(resident.record, lambda live: calls.decline(live, here, command.call))
         return DONE
 
     async def call_media(self, connection: Connection, command: c.CallMedia) -> Reply:
@@ -434,7 +436,7 @@ class Service:
                 continue
             if resident := self._hub.resident(slug):
                 self._hub.show_live(resident, written.version, decision.live)
-            await self._tell(decision.notices)
+            await self._tell(slug, decision.notices)
             await self._wake(slug, decision.live)
             return decision.live
         raise Conflict("Too many people are doing the same thing; please try again.")
@@ -445,10 +447,14 @@ class Service:
         recheck = self._now_ms() + RECHECK_CALL_MS if live.peers or live.call else None
         await self._registry.due(slug, min((at for at in (due, recheck) if at is not None), default=None))
 
-    async def _tell(self, notices: tuple[Notice, ...]) -> None:
+    async def _tell(self, slug: str, notices: tuple[Notice, ...]) -> None:
+        """All sockets of those persons hear it, and while it rings those that come later, too (K1)."""
         for notice in notices:
-            name = "call.ring" if isinstance(notice.push, p.RingPush) else "call.quiet"
-            await self._registry.publish(person_channel(notice.person), b"N" + event(name, pack(notice.push)))
+            if isinstance(notice.push, p.RingPush):
+                frame = event("call.ring", pack(notice.push))
+                await self._registry.ring(notice.person, slug, frame, self._rules.ring_ms)
+            else:
+                await self._registry.quiet(notice.person, slug, event("call.quiet", pack(notice.push)))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

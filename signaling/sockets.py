@@ -98,7 +98,7 @@ class SocketConnection:
         self.send(packets.event(name, packets.pack(last)))
         # A client that is told to disconnect does not come back by itself (R3, C4).
         self.send(packets.control(packets.DISCONNECT, "/"))
-        self.socket.server.start_background_task(self.socket.finish)
+        self.socket.server.start_background_task(self.socket.close)
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
@@ -148,7 +148,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         """C2: nobody stays connected without having said who they are."""
         self._unknown.pop(eio_sid, None)
         if socket := self.eio.sockets.get(eio_sid):
-            self._own(socket.finish())
+            self._own(socket.close())
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self.environ.pop(eio_sid, None)
@@ -171,7 +171,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         try:
             incoming = packets.read(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            await socket.finish()
+            await socket.close()
             return
         connection = self._connections.get(eio_sid)
         if incoming.nsp != "/":
@@ -181,7 +181,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         elif connection is not None and incoming.type == packets.EVENT:
             await self._event(connection, incoming)
         elif connection is None or incoming.type != packets.ACK:
-            await socket.finish()
+            await socket.close()
 
     async def _refuse_namespace(
         self, socket: EngineSocket, incoming: packets.Incoming, *, known: bool
@@ -189,7 +189,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if incoming.type == packets.CONNECT:
             self._push(socket, _refusal(incoming.nsp, Unsupported("There is only the namespace /.")))
         if not known:
-            await socket.finish()
+            await socket.close()
 
     def _push(self, socket: EngineSocket, frame: bytes) -> None:
         socket.push(engine_packet.Packet(MESSAGE, frame))
@@ -199,7 +199,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         error = Unsupported("This server speaks msgpack: use socket.io-msgpack-parser.")
         said = {"message": error.code, "data": msgspec.to_builtins(answers.refusal(error))}
         socket.push(engine_packet.Packet(MESSAGE, f"{packets.CONNECT_ERROR}{json.dumps(said)}"))
-        await socket.finish()
+        await socket.close()
 
     # Handshake
 
@@ -212,10 +212,13 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             identity = await self._door.identify(auth, environ.get("aiohttp.request"), socket.origin)
             connection = SocketConnection(socket, identity, self._limits)
             await self._nodes.join(connection)
+        except answers.UndecodableError:
+            await socket.close()
+            return
         except RoomError as error:
             self._metrics.refused_sockets.labels(error.code).inc()
             self._push(socket, _refusal("/", error))
-            await socket.finish()
+            await socket.close()
             return
         if socket.closing or socket.closed:
             self._nodes.forget(connection)
@@ -232,8 +235,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _event(self, connection: SocketConnection, incoming: packets.Incoming) -> None:
         try:
             named = packets.read_event(incoming.data)
-        except (msgspec.MsgspecError, RecursionError):
-            await connection.socket.finish()
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            await connection.socket.close()
             return
         if connection.in_flight >= IN_FLIGHT_MAX:
             self._acknowledge(connection, incoming.id, answers.refused(Limited(retry_ms=1_000)))
@@ -260,6 +263,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         try:
             command = self._command(connection, named)
             return await self._service.handle(connection, command)
+        except answers.UndecodableError:
+            await connection.socket.close()
+            return Reply(b"")
         except RoomError as error:
             self._metrics.refused(named.name, error.code)
             return Reply(answers.refused(error))
@@ -268,7 +274,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             return Reply(answers.refused(Unavailable(retry_ms=5_000)))
 
     def _command(self, connection: SocketConnection, named: packets.Named) -> Command:
-        if named.surplus is not None:
+        if named.surplus:
             raise Invalid("An event carries exactly one object.")
         command = answers.decode_command(named.name, bytes(named.payload), self._limits.message_bytes)
         if isinstance(command, ChatTyping):
@@ -302,7 +308,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def close_all(self) -> None:
         for socket in list(self.eio.sockets.values()):
-            await socket.finish()
+            await socket.close()
         await self.eio.shutdown()
 
     def _own(self, work: Any) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from rooms.errors import Limited, NotFound, RoomError, Unauthenticated, Unavailable
+from rooms.errors import Invalid, Limited, NotFound, RoomError, TooLarge, Unauthenticated, Unavailable
 from rooms.pushes import Refused
 from signaling.answers import refusal
 from signaling.door import COOKIE, LOGINS_PER_BROWSER, Door
@@ -118,8 +118,13 @@ class Web:
             return self._refuse(request, error)
         except web.HTTPNotFound:
             return self._refuse(request, NotFound("There is no such page."))
+        except web.HTTPRequestEntityTooLarge:
+            return self._refuse(request, TooLarge())
+        except ValueError:
+            return self._refuse(request, Invalid())  # a body that is no form
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Server"] = "telementor"
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         if self._secure:
@@ -129,14 +134,14 @@ class Web:
             "Cache-Control", "public, max-age=31536000, immutable" if immutable else "no-store"
         )
 
-    def _refuse(self, request: web.Request, error: RoomError) -> web.Response:
-        """For a person the page with its plain sentence, for a script the error as an object."""
-        status = STATUS[error.code]
-        if "text/html" in request.headers.get("Accept", "") and not request.path.startswith("/api/"):
-            response = self._html(status=status, problem=error.code)
-        else:
+    def _refuse(self, request: web.Request, error: RoomError, status: int | None = None) -> web.Response:
+        """The page with its plain sentence; where scripts ask, the error as an object."""
+        status = status or STATUS[error.code]
+        if request.path.startswith("/api/"):
             body = msgspec.json.encode(Refused(ok=False, error=refusal(error)))
             response = web.Response(status=status, body=body, content_type="application/json")
+        else:
+            response = self._html(status=status, problem=error.code)
         if error.retry_ms and isinstance(error, Limited | Unavailable):
             response.headers["Retry-After"] = str(-(-error.retry_ms // 1000))
         return response
@@ -155,10 +160,11 @@ class Web:
         return self._html()
 
     async def _room_page(self, request: web.Request) -> web.Response:
-        """Whether a room exists is told only to those of it: all others who are logged in get the same 404."""
+        """Whether a room exists is told only to those of it: all others get the same 404. Who is not logged in reads how
+        to get in."""
         persons = await self._door.persons(request)
         if not persons:
-            raise Unauthenticated
+            return self._refuse(request, Unauthenticated(), STATUS["not_found"])
         room = await self._directory.room(request.match_info["slug"])
         if room is None or not {member.person for member in room.members} & set(persons):
             raise NotFound

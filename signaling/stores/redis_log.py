@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from rooms.errors import Conflict, Invalid, Limited
+from rooms.errors import Conflict, Invalid, Limited, NotFound
 from rooms.log import Entry
 from rooms.ports import Draft, Found, LiveSwap, Rate, Request, Resume, Rewrite, Seen, Snapshot, Stale, Written
 from signaling.stores.redis_client import Script, answered, publish
@@ -42,6 +42,7 @@ class RedisRoomLog:
         rate: Rate | None = None,
         rewrite: Rewrite | None = None,
         live: LiveSwap | None = None,
+        answers: str | None = None,
     ) -> Written:
         arguments: list[str | bytes | int] = [
             _request_field(request) if request else "",
@@ -49,6 +50,7 @@ class RedisRoomLog:
             *((rate.person, int(1_000_000 / rate.per_s), rate.burst) if rate else ("", 0, 0)),
             *((rewrite.ref, rewrite.seen, rewrite.how) if rewrite else ("", "", "")),
             *((live.seen, live.blob) if live else ("", "")),
+            answers or "",
             str(uuid.uuid4()),
         ]
         for draft in drafts:
@@ -63,6 +65,8 @@ class RedisRoomLog:
                 return Written((answer[1].decode(),), dup=True)
             case b"key":
                 raise _key_reused()
+            case b"missing":
+                raise NotFound("There is no such message to reply to.", field="reply_to")
             case b"limited":
                 raise Limited(retry_ms=int(answer[1]))
             case _:

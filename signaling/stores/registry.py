@@ -90,6 +90,25 @@ class Registry:
         holder: Any = await answered(self._redis.set(name, slug, nx=True, get=True, ex=KEY_S))
         return holder is None or holder.decode() == slug
 
+    async def ring(self, person: str, slug: str, frame: bytes, ring_ms: int) -> None:
+        """All sockets of the person hear `frame`; those that come while it rings, within `ring_ms`, are given it."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            ringing = f"{person_channel(person)}:ringing"
+            pipe.hset(ringing, slug, frame)
+            pipe.pexpire(ringing, ring_ms)
+            await answered(pipe.execute())
+        await self.publish(person_channel(person), b"N" + frame)
+
+    async def quiet(self, person: str, slug: str, frame: bytes) -> None:
+        """The end of `ring`."""
+        await answered(self._redis.hdel(f"{person_channel(person)}:ringing", slug))
+        await self.publish(person_channel(person), b"N" + frame)
+
+    async def ringing(self, person: str) -> list[bytes]:
+        """The frames of what rings for this person now."""
+        frames: Any = await answered(self._redis.hvals(f"{person_channel(person)}:ringing"))
+        return list(frames)
+
     async def publish(self, channel: str, message: bytes) -> int:
         """The number of nodes that heard it."""
         return await answered(publish(self._redis, channel, message))

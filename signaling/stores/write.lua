@@ -6,8 +6,8 @@
 --       3 rated person ("" none)  4 microseconds per token  5 burst
 --       6 ref ("" none)  7 entry id that was seen to hold it  8 edit | delete | react
 --       9 live version that was seen ("" none)  10 live blob
---       11 epoch for a log that begins  12… key, body of each event
--- Answers: {'ok', version, ids…}  {'dup', id}  {'key'}  {'limited', ms}  {'stale'}
+--       11 id of a message that is answered ("" none)  12 epoch for a log that begins  13… key, body of each event
+-- Answers: {'ok', version, ids…}  {'dup', id}  {'key'}  {'limited', ms}  {'stale'}  {'missing'}
 
 local now = redis.call('TIME')
 local day = math.floor(tonumber(now[1]) / 86400)
@@ -40,8 +40,12 @@ end
 local version = tonumber(redis.call('HGET', KEYS[6], 'v') or '0')
 if ARGV[9] ~= '' and tonumber(ARGV[9]) ~= version then return {'stale'} end
 
+if ARGV[11] ~= '' and redis.call('HEXISTS', KEYS[9], ARGV[11]) == 0 and redis.call('HEXISTS', KEYS[5], ARGV[11]) == 0 then
+  return {'missing'}
+end
+
 -- Nothing is refused from here on.
-redis.call('HSETNX', KEYS[2], 'epoch', ARGV[11])
+redis.call('HSETNX', KEYS[2], 'epoch', ARGV[12])
 local epoch = redis.call('HGET', KEYS[2], 'epoch')
 if arrival then
   redis.call('HSET', KEYS[7], ARGV[3], string.format('%.0f', arrival))
@@ -56,7 +60,7 @@ if ARGV[9] ~= '' then
 end
 
 local prev = redis.call('HGET', KEYS[2], 'tail') or ''
-for i = 12, #ARGV, 2 do
+for i = 13, #ARGV, 2 do
   local id = redis.call('XADD', KEYS[1], '*', 'p', prev, 'k', ARGV[i])
   redis.call('HSET', KEYS[9], id, ARGV[i + 1])
   answer[#answer + 1] = id

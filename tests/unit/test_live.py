@@ -143,7 +143,7 @@ class RoomHistory(RuleBasedStateMachine):
             decision = before.then(call.join(before.live, me, command, f"call-{self.made}", RULES))
         except RoomError as error:
             assert error.code == ("conflict" if me.peer not in before.live.peers else "gone")  # noqa: PT017
-            assert which == "over" or me.peer not in before.live.peers  # noqa: PT017
+            assert which == "over" or me.peer not in before.live.peers
             return
         self.take(decision)
         peer = self.live.peers[me.peer]

@@ -107,9 +107,9 @@ def test_the_file_is_the_named_one_else_the_one_in_the_data_folder(tmp_path):
         ),
         (
             {},
-            {"TELEMENTOR_TURN_SECRET": "too-short"},
+            {"TELEMENTOR_TURN_URLS": "turn:relay.example.org:3478"},
             "",
-            "TELEMENTOR_TURN_SECRET in the environment must be a text of at least 16 characters.",
+            "turn_urls are set but turn_secret is not, so no client could log in to the relay.",
         ),
         (
             {"turn_urls": "turn:relay.example.org"},
