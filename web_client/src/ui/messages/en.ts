@@ -285,6 +285,7 @@ export const en = {
     remove: 'Remove',
     copyBack: 'Copy back',
     tooLong: (count: number, bound: number) => `${count} of ${bound} characters: please shorten the message.`,
+    tooManyBytes: 'This is too long for one message: please send it in two.',
     full: 'Too many messages are waiting. Send this one when the connection is back.',
     started: (name: string, own: boolean) => (own ? 'You started a call' : `${name} started a call`),
     endedAfter: (seconds: number) => `The call ended after ${duration(seconds)}`,
