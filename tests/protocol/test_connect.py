@@ -105,6 +105,25 @@ def _connect_packet(auth: dict[str, Any]) -> bytes:
     return packed(Packet.CONNECT, auth)
 
 
+async def test_C2_a_refusal_is_readable_over_long_polling_too(connect: Fleet) -> None:
+    with pytest.raises(RefusedError) as refusal:
+        await connect(None, auth=_auth(token="made-up"), transports=("polling",))
+    assert refusal.value.error["code"] == "unauthenticated"
+
+
+async def test_C2_a_refusal_waits_for_the_next_poll(server: Server) -> None:
+    """A client whose poll is not pending while it sends CONNECT reads the refusal all the same."""
+    polling = RawPolling(server.url)
+    try:
+        assert await polling.open() == 200
+        await polling.post(_connect_packet(_auth(token="made-up")))
+        answer = await polling.poll()
+        assert not isinstance(answer, int), f"status {answer} instead of the refusal"
+        assert answer[0]["data"]["message"] == "unauthenticated"
+    finally:
+        await polling.stop()
+
+
 async def test_C2_a_transport_that_never_connects_is_closed_within_5_s(open_raw: OpenRaw) -> None:
     socket = await open_raw()
     began = time.monotonic()
