@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.browser.conftest import OpenTab
 from tests.browser.meeting import Meeting
 from tests.support.chromium import ChromiumTab
 from tests.support.condition import until
-from tests.support.people import Pair
+from tests.support.people import Pair, fresh_email
 from tests.support.server import Server
 
 HOSTILE = (
@@ -132,14 +134,18 @@ async def test_nothing_in_a_text_is_ever_interpreted(meeting: Meeting) -> None:
 
 
 async def test_nothing_in_a_name_is_ever_interpreted(open_tab: OpenTab, server: Server) -> None:
-    name = "<img src=x onerror=alert(1)> \u202e'\"& Ada"
-    pair = await server.pair(mentor=(name, "ada.hostile@example.org"))
+    """`pair add` takes no angle brackets in a name; entities and quotes it does."""
+    name = "&lt;img src=x onerror=alert(1)&gt; \u202e'{{7*7}}& Ada"
+    pair = await server.pair(mentor=(name, fresh_email("ada")))
     meeting = await Meeting.begin(server, pair, await open_tab(), await open_tab())
     await meeting.mentor.say("who am I?")
     await meeting.mentee.reads("who am I?")
     assert isinstance(meeting.mentee, ChromiumTab)
     assert await meeting.mentee.evaluate("document.querySelectorAll('img[src=x]').length") == 0
     assert await meeting.mentee.page.get_by_role("article", name="Ada").count() == 1
+    body = await meeting.mentee.page.inner_text("body")
+    assert "&lt;img" in body
+    assert "{{7*7}}" in body
 
 
 async def test_links_become_links_that_give_nothing_away(meeting: Meeting) -> None:
@@ -182,7 +188,7 @@ async def test_typing_is_shown_to_the_other(meeting: Meeting) -> None:
     assert isinstance(meeting.mentor, ChromiumTab)
     assert isinstance(meeting.mentee, ChromiumTab)
     await meeting.mentor.page.get_by_role("textbox", name="Message", exact=True).press_sequentially("hm")
-    await meeting.mentee.page.get_by_text("typing").first.wait_for()
+    await meeting.mentee.page.get_by_text(re.compile("typing|writing")).first.wait_for()
 
 
 async def test_the_pair_keeps_its_conversation_over_logins(

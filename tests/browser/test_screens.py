@@ -97,13 +97,13 @@ async def test_screens_of_problems(
     open_tab: OpenTab, server: Server, pair: Pair, look: Look, options: dict[str, Any]
 ) -> None:
     stranger = await open_tab(**options)
-    stranger.outage_expected = True
+    stranger.refusal_expected = True
     await stranger.open(pair.url)
     await look.at(stranger, "problem-no-such-room")
     used = await open_tab(**options)
     await used.enter(pair.mentor.link)
     again = await open_tab(**options)
-    again.outage_expected = True
+    again.refusal_expected = True
     await again.open(pair.mentor.link)
     await again.press_the_one_button()
     await again.page.wait_for_load_state()
@@ -112,7 +112,7 @@ async def test_screens_of_problems(
     await bare.open(f"{server.url}/enter")
     await look.at(bare, "enter-without-token")
     home = await open_tab(**options)
-    home.outage_expected = True
+    home.refusal_expected = True
     await home.open(f"{server.url}/")
     await look.at(home, "front")
     assert look.found == {}
@@ -127,6 +127,7 @@ async def test_screens_without_a_connection(
     await server.kill()
     try:
         await mentor.link_is("offline")
+        await mentor.hears_status("reconnecting", "connection", "offline")
         await _open_chat(mentor)
         await mentor.say("typed while offline")
         await mentor.reads("typed while offline")

@@ -31,6 +31,8 @@ FLAGS = (
 ALLOW_DEVICES = "--use-fake-ui-for-media-stream"
 OUTAGE = re.compile(r"net::ERR_|WebSocket connection to .* failed|status of 50[234]")
 """What Chromium itself writes to the console while a server is away."""
+REFUSAL = re.compile(r"the server responded with a status of 4\d\d")
+"""What Chromium itself writes to the console for a page that says no."""
 
 
 @asynccontextmanager
@@ -60,6 +62,7 @@ class ChromiumTab(Tab):
         self.complaints: list[str] = []
         self.foreign: list[str] = []
         self.outage_expected = False
+        self.refusal_expected = False
         self._origin = ""
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
@@ -73,7 +76,9 @@ class ChromiumTab(Tab):
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type not in {"error", "warning"}:
             return
-        if self.outage_expected and OUTAGE.search(message.text):
+        if (self.outage_expected and OUTAGE.search(message.text)) or (
+            self.refusal_expected and REFUSAL.search(message.text)
+        ):
             return
         self.complaints.append(f"console {message.type}: {message.text} ({message.location.get('url', '')})")
 
@@ -116,4 +121,5 @@ class ChromiumTab(Tab):
     async def check_quiet(self) -> None:
         """No console error or warning, no CSP violation, no request to anybody else."""
         violations = [] if self.page.is_closed() else await self.evaluate("window.__watch?.violations ?? []")
-        assert (self.complaints, violations, self.foreign) == ([], [], [])
+        problems = {"console": self.complaints, "CSP": violations, "requests to others": self.foreign}
+        assert not any(problems.values()), problems

@@ -78,7 +78,7 @@ class Tab(abc.ABC):
 
     async def call_state(self) -> str:
         """`document.documentElement.dataset.call`."""
-        state: str = await self.evaluate("document.documentElement.dataset.call ?? ''")
+        state: str = await self.evaluate("document.documentElement?.dataset.call ?? ''")
         return state
 
     async def call_is(self, *states: str, timeout_s: float = CALL_S) -> None:
@@ -96,7 +96,7 @@ class Tab(abc.ABC):
         """Wait for `dataset.link` to be online or offline."""
 
         async def reached() -> bool:
-            return bool(await self.evaluate(f"document.documentElement.dataset.link === {state!r}"))
+            return bool(await self.evaluate(f"document.documentElement?.dataset.link === {state!r}"))
 
         await until(reached, f"data-link {state}", timeout_s=timeout_s)
 
