@@ -4,6 +4,7 @@
  */
 const LOGIN = 'telementor.login';
 const LOGIN_ASKED = 'telementor.login.asked';
+const LET_IN = 'telementor.let_in';
 const DEVICE = 'telementor.device';
 /** What belongs to the device: it stays with the tab that had it first. */
 const OF_THE_DEVICE = ['telementor.call'];
@@ -27,8 +28,19 @@ export function settleLogin(letIn: boolean): void {
   if (asked === null) return;
   sessionStorage.removeItem(LOGIN_ASKED);
   if (!letIn) return;
+  noteLetIn(true);
   sessionStorage.setItem(LOGIN, asked);
   for (const key of [DEVICE, ...OF_THE_DEVICE]) sessionStorage.removeItem(key);
+}
+
+/** Whether somebody was let in with this browser: only then is it worth asking the server who. */
+export function everLetIn(): boolean {
+  return localStorage.getItem(LET_IN) !== null;
+}
+
+export function noteLetIn(letIn: boolean): void {
+  if (letIn) localStorage.setItem(LET_IN, '1');
+  else localStorage.removeItem(LET_IN);
 }
 
 export function tabLogin(): string | null {

@@ -1,5 +1,5 @@
 /** `GET /api/me`: who this tab is and which rooms are theirs. */
-import { tabLogin } from '../protocol/identity';
+import { noteLetIn, tabLogin } from '../protocol/identity';
 
 export interface Me {
   person: { person: string; name: string; tz: string };
@@ -17,6 +17,7 @@ export async function fetchMe(): Promise<MeAnswer> {
       cache: 'no-store',
     });
     const body = await response.json();
+    if (response.ok || response.status === 401) noteLetIn(response.ok);
     if (response.ok) return { ok: true, me: body as Me };
     return { ok: false, code: body?.error?.code ?? 'unavailable' };
   } catch {

@@ -263,7 +263,7 @@ export const en = {
     sent: 'sent',
     seen: 'seen',
     edited: 'edited',
-    typing: (name: string) => `${name} is writing…`,
+    typing: (name: string) => `${name} is typing…`,
     removed: (name: string, own: boolean) => (own ? 'You deleted a message' : `${name} deleted a message`),
     actions: 'Message actions',
     react: (emoji: string) => `React with ${emoji}`,
