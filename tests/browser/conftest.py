@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.support.server import Server
 HERE = Path(__file__).parent
 ARTIFACTS = REPOSITORY / "artifacts"
 OpenTab = Callable[..., Awaitable[ChromiumTab]]
+FAILED = pytest.StashKey[bool]()
 TEST_S = 120
 """Media tests wait for real frames on a machine that may be busy."""
 
@@ -65,8 +66,21 @@ async def pair(server: Server) -> Pair:
     return await server.pair()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Lets `open_tab` know whether the test failed, so that it keeps a picture of every tab."""
+    report = yield
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_tab(browser: Browser) -> AsyncIterator[OpenTab]:
+async def open_tab(
+    browser: Browser, artifacts: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[OpenTab]:
     """`await open_tab()`: a tab in a cookie jar of its own; afterwards every tab must have been quiet."""
     tabs: list[ChromiumTab] = []
 
@@ -76,6 +90,9 @@ async def open_tab(browser: Browser) -> AsyncIterator[OpenTab]:
         return tabs[-1]
 
     yield open_one
+    if request.node.stash.get(FAILED, False):
+        for number, tab in enumerate(tabs):
+            await tab.picture(artifacts / "failures" / f"{request.node.name}-{number}.png")
     try:
         for tab in tabs:
             await tab.check_quiet()

@@ -112,7 +112,6 @@ async def test_screens_of_problems(
     await bare.open(f"{server.url}/enter")
     await look.at(bare, "enter-without-token")
     home = await open_tab(**options)
-    home.refusal_expected = True
     await home.open(f"{server.url}/")
     await look.at(home, "front")
     assert look.found == {}
