@@ -307,11 +307,13 @@ def _told_to_stop() -> asyncio.Task[Any]:
 
 
 async def _drain(node: Node) -> None:
-    """C3: not ready, everybody is asked to go, what is in flight is finished."""
+    """C3: not ready, everybody is asked to go, what is in flight is finished. Told again, it does not wait for them."""
+    again = _told_to_stop()
     drain_s = node.settings.drain_s
     log.info("draining", seconds=drain_s)
     node.sockets.say_goaway(drain_s * 1000)
-    await node.sockets.drained(drain_s)
+    drained = asyncio.create_task(node.sockets.drained(drain_s))
+    await asyncio.wait({drained, again}, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -21,6 +21,9 @@ POLLING_PACKETS = 256
 """Packets in one long-polling body, either way. More are refused and close the socket; engineio's 16 would answer 200 and
 deliver none of them."""
 
+POLLING_ANSWER = 16
+"""Packets in one answer to a poll: python-socketio's clients take no more (`Payload.max_decode_packets`)."""
+
 MALFORMED = (ValueError, IndexError, KeyError, UnicodeDecodeError)
 """What engineio raises for bytes that are no packet of its protocol."""
 
@@ -125,10 +128,23 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self.waiting_bytes -= size_bytes
 
     async def poll(self) -> list[packet.Packet]:
-        packets: list[packet.Packet] = await super().poll()
+        """What there is to write now; empty when the socket is closed. Raises QueueEmpty after a silence."""
+        try:
+            async with asyncio.timeout(self.server.ping_interval + self.server.ping_timeout):
+                first = await self.queue.get()
+        except TimeoutError:
+            raise exceptions.QueueEmpty from None
+        packets = [] if first is None else [first]
+        most = POLLING_ANSWER if not self.upgraded else self.queue.qsize() + 1
+        while packets and len(packets) < most and not self.queue.empty():
+            pkt = self.queue.get_nowait()
+            if pkt is None:
+                self.queue.put_nowait(None)  # the next poll says that it is the end
+                break
+            packets.append(pkt)
         if not self.upgraded:
-            self.waiting_bytes -= sum(_size(pkt) for pkt in packets)
-            if self.closing and self.queue.qsize() <= 1:
+            self._written(sum(_size(pkt) for pkt in packets))
+            if self.closing and (first is None or self.queue.qsize() <= 1):
                 self._end()  # the last of it has been fetched
         return packets
 

@@ -76,7 +76,7 @@ async def test_L5_reset_says_why_a_cursor_cannot_be_continued(connect: Fleet, pa
         "another epoch": ({"epoch": new_key(), "id": ack["id"]}, "epoch"),
         "another epoch, nothing seen": ({"epoch": new_key(), "id": None}, "epoch"),
         "another key": ({"epoch": epoch, "id": ack["id"], "key": new_key()}, "diverged"),
-        "never was": ({"epoch": epoch, "id": f"{at}-{int(number) + 1}"}, "diverged"),
+        "never was": ({"epoch": epoch, "id": f"{at}-{int(number) + 1000}"}, "diverged"),
         "the future": ({"epoch": epoch, "id": f"{int(at) + 86_400_000}-0"}, "diverged"),
     }
     answers = {

@@ -147,10 +147,7 @@ class Server:
         if self._warm:
             await self._warm.stop()
         if self.running:
-            try:
-                await self.terminate()
-            except TimeoutError:
-                await self.kill()
+            await self.kill()  # a drain takes its time, and has tests of its own
         for pid in self.stores():
             send_signal(pid, signal.SIGCONT)
             send_signal(pid, signal.SIGKILL)
