@@ -55,6 +55,8 @@ export class LiveRoom {
   outbox = $state.raw<Outbox>([]);
   link = $state.raw<ConnectionState>({ kind: 'connecting' });
   typing = $state.raw<readonly string[]>([]);
+  /** The room is joined on the present connection. */
+  entered = $state(false);
   problem = $state.raw<RoomProblem | null>(null);
   loadingOlder = $state(false);
   readonly call: LiveCall;
@@ -112,6 +114,7 @@ export class LiveRoom {
 
   #linkChanged(state: ConnectionState): void {
     this.link = state;
+    this.entered = false;
     this.#ready = false;
     this.#visit++;
     if (state.kind === 'online') {
@@ -148,7 +151,8 @@ export class LiveRoom {
     this.state = joined(before, answer, cursor);
     if (this.#store === null) await this.#restoreOutbox(this.state.you.person);
     if (visit !== this.#visit) return;
-    this.call.dispatch({ on: 'joined', answer: answer });
+    this.entered = true;
+    this.call.dispatch({ on: 'joined', answer });
     const early = this.#early ?? [];
     this.#early = null;
     for (const push of early) this.#hear(push);
