@@ -145,6 +145,7 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.nodes.run(), name="beats")
             tasks.create_task(self.access.run(), name="access")
+            tasks.create_task(self.hub.sweep(), name="sweep")
 
     async def stop(self) -> None:
         await self.sockets.close_all()

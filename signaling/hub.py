@@ -37,6 +37,7 @@ WAITING_MAX = 1_000
 """Messages kept while a gap is read. Beyond it they are dropped: they are in the log, and the gap is read again."""
 
 REPAIR_AGAIN_S = 0.5
+SWEEP_S = 60.0
 REPAIR_PAGE = 200
 REPAIR_BYTES = 1_048_576
 
@@ -253,6 +254,15 @@ class Hub:
             if resident.waiting is None:
                 resident.waiting = deque()
                 self._own(self.repair(resident))
+
+    async def sweep(self) -> None:
+        """Compares every room with its log, one after the other: what nothing else has shown is found here."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            for resident in self.residents():
+                if resident.waiting is None:
+                    resident.waiting = deque()
+                    await self.repair(resident)
 
     async def repair(self, resident: Resident) -> None:
         """Reads what was missed, hands it on in order, then goes on with what came meanwhile. Tries until it works or the

@@ -33,5 +33,4 @@ table.sort(held, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b
 for i = 1, #held + 1 - tonumber(ARGV[4]) do dismiss(held[i][2], 'too_many') end
 
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. string.format('%.0f', ms))
-redis.call('EXPIRE', KEYS[1], 172800)
 return before

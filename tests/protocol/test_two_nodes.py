@@ -1,0 +1,103 @@
+"""Two servers on one Redis and one database: one order, one presence, signals across; a killed one is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.protocol.conftest import OpenServer
+from tests.protocol.phrases import OFFER, InCall, history, join, new_key, say
+from tests.support.fleet import Fleet
+from tests.support.people import Pair
+from tests.support.redis_servers import running
+from tests.support.server import Server
+
+pytestmark = pytest.mark.faults
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def nodes(own_server: OpenServer, tmp_path: Path) -> AsyncIterator[tuple[Server, Server]]:
+    with running("redis") as url:
+        shared = {"REDIS": url, "DATABASE": f"sqlite:///{tmp_path / 'shared.db'}", "NODE_LEASE_MS": 1500}
+        yield await own_server(**shared), await own_server(**shared)
+
+
+async def two_in_room(connect: Fleet, nodes: tuple[Server, Server]) -> tuple[Pair, InCall]:
+    pair = await nodes[0].pair()
+    mentor = await connect(pair.mentor, server=nodes[0])
+    mentee = await connect(pair.mentee, server=nodes[1])
+    return pair, await InCall.begin(pair.room, mentor, mentee)
+
+
+async def test_L2_one_order_on_both_nodes(connect_python: Fleet, nodes: tuple[Server, Server]) -> None:
+    pair, two = await two_in_room(connect_python, nodes)
+    clients = (two.caller, two.callee)
+    said = [await say(clients[number % 2], pair.room, f"{number}") for number in range(20)]
+    for client in clients:
+        await client.next_push("log", {"id": said[-1]["id"]})
+        heard = [push["id"] for push in client.all("log") if push["kind"] == "chat.posted"]
+        assert heard == [ack["id"] for ack in said]
+
+
+async def test_L3_a_key_is_known_on_the_other_node(
+    connect_python: Fleet, nodes: tuple[Server, Server]
+) -> None:
+    pair, _ = await two_in_room(connect_python, nodes)
+    key = new_key()
+    first = await say(await joined(connect_python, pair, nodes[0]), pair.room, "once", key=key)
+    again = await say(await joined(connect_python, pair, nodes[1]), pair.room, "once", key=key)
+    assert (again["id"], again["dup"]) == (first["id"], True)
+
+
+async def joined(connect: Fleet, pair: Pair, server: Server):  # type: ignore[no-untyped-def]
+    client = await connect(pair.mentor, server=server)
+    await join(client, pair.room)
+    return client
+
+
+async def test_K2_a_signal_reaches_the_other_node(
+    connect_python: Fleet, nodes: tuple[Server, Server]
+) -> None:
+    pair, two = await two_in_room(connect_python, nodes)
+    signal = {
+        "room": pair.room,
+        "call": two.call,
+        "to": two.peers[two.callee],
+        "to_leg": two.legs[two.callee],
+    }
+    await two.caller.done("call.signal", {**signal, "seq": 0, "gen": 0, "description": OFFER})
+    heard = await two.callee.next_push("call.signal")
+    assert (heard["from"], heard["description"]) == (two.peers[two.caller], OFFER)
+
+
+async def test_R3_a_device_that_comes_through_the_other_node_replaces_itself(
+    connect_python: Fleet, nodes: tuple[Server, Server]
+) -> None:
+    pair, two = await two_in_room(connect_python, nodes)
+    back = await connect_python(pair.mentor, server=nodes[1], device=two.caller.device)
+    await two.caller.next_push("replaced", {"reason": "device"})
+    answer = await join(back, pair.room)
+    assert answer["you"]["peer"] == two.peers[two.caller]
+    assert answer["you"]["media"], "R2: still in the call"
+    assert len(answer["peers"]) == 1
+
+
+async def test_R2_a_killed_nodes_people_are_away_and_offline_within_5_s(
+    connect_python: Fleet, nodes: tuple[Server, Server]
+) -> None:
+    pair, two = await two_in_room(connect_python, nodes)
+    await nodes[0].kill()
+    peer = two.peers[two.caller]
+    await two.callee.next_push("peer", {"peer": peer, "state": "away"}, timeout_s=5)
+    await two.callee.next_push("person", {"person": pair.mentor.person, "online": False}, timeout_s=5)
+    back = await connect_python(pair.mentor, server=nodes[1], device=two.caller.device)
+    assert (await join(back, pair.room))["you"]["peer"] == peer
+    await two.callee.next_push("peer", {"peer": peer, "state": "here"})
+    await say(back, pair.room, "over the other one")
+    assert [event["kind"] for event in await history(two.callee, pair.room)] == [
+        "call.started",
+        "chat.posted",
+    ]
