@@ -88,6 +88,7 @@ function openLink(
     (signal) => signal.from === peer && signal.from_leg === leg && signal.call === call,
   );
   const early = state.early.filter((signal) => signal.from !== peer || signal.from_leg > leg);
+  const yielding = politeTowards(state, peer, person);
   const opened = withLink({ ...state, early, phase: { ...state.phase, note: null } }, link);
   return [
     opened,
@@ -95,7 +96,7 @@ function openLink(
       ...before,
       { do: 'cancel', name: 'ring' },
       { do: 'cancel', name: 'left' },
-      { do: 'open', peer, leg, polite: !rollback || politeTowards(state, peer, person) },
+      { do: 'open', peer, leg, polite: !rollback || yielding, patient: rollback && yielding },
       ...mine.map((signal): Effect => ({ do: 'deliver', peer, signal })),
       watch(peer, Math.max(FIRST_FLOW_MS, pauseMs(state.rebuilds))),
     ],

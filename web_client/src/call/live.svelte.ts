@@ -98,7 +98,7 @@ export class LiveCall {
         void this.#tellMedia(effect.call);
         break;
       case 'open':
-        this.#open(effect.peer, effect.leg, effect.polite);
+        this.#open(effect);
         break;
       case 'close':
         this.#close(effect.peer);
@@ -183,7 +183,7 @@ export class LiveCall {
 
   // Connections and their signals
 
-  #open(peer: string, leg: number, polite: boolean): void {
+  #open({ peer, leg, polite, patient }: Extract<Effect, { do: 'open' }>): void {
     const media = linksOf(this.state).find((link) => link.peer === peer)?.media ?? null;
     const link = new PeerLink(polite, this.#ice, this.#own.outgoing, media, {
       signal: (gen, content) => this.#signal(peer, link, gen, content),
@@ -194,7 +194,7 @@ export class LiveCall {
     });
     this.#lines.set(peer, { link, leg, queue: emptyQueue, described: media });
     // After what is delivered in the same step: an offer that is there already is answered, not met with another.
-    queueMicrotask(() => link.begin());
+    queueMicrotask(() => link.begin(patient));
   }
 
   #close(peer: string): void {

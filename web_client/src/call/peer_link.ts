@@ -41,6 +41,8 @@ export interface PeerLinkEvents {
 
 /** An offer that stays unanswered that long while we ignore theirs: one of the two has to give way. */
 const RELENT_MS = 2_500;
+/** How long the patient side waits for the other's first offer before it makes its own. */
+const PATIENCE_MS = 1_000;
 const CAMERA_BITS_PER_S = 1_500_000;
 const SCREEN_BITS_PER_S = 2_500_000;
 
@@ -56,6 +58,7 @@ export class PeerLink {
   #restartWanted = false;
   #localGen = 0;
   #flowed = false;
+  #beginTimer: ReturnType<typeof setTimeout> | undefined;
   #relentTimer: ReturnType<typeof setTimeout> | undefined;
   #tracks: { track: MediaStreamTrack; stream: string | null }[] = [];
   #incoming = new MediaStream();
@@ -75,11 +78,17 @@ export class PeerLink {
     this.#pc = this.#connect();
   }
 
-  /** Makes the first offer, unless one of the other side is there already. */
-  begin(): void {
-    this.#then(async () => {
-      if (this.#negotiation.settled < 0) await this.#offer();
-    });
+  /**
+   * Makes the first offer, unless one of the other side is there already. Who would give way in glare is patient: it
+   * lets the other side go first, so that in the usual case there is no glare at all.
+   */
+  begin(patient: boolean): void {
+    const offer = () =>
+      this.#then(async () => {
+        if (this.#negotiation.settled < 0) await this.#offer();
+      });
+    if (patient) this.#beginTimer = setTimeout(offer, PATIENCE_MS);
+    else offer();
   }
 
   deliver(signal: SignalPush): void {
@@ -123,6 +132,7 @@ export class PeerLink {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#relentTimer);
+    clearTimeout(this.#beginTimer);
     this.#disconnect();
   }
 

@@ -83,7 +83,8 @@ export type Effect =
   | { do: 'leave'; call: string }
   | { do: 'decline'; call: string }
   | { do: 'tell_media'; call: string; media: Media }
-  | { do: 'open'; peer: string; leg: number; polite: boolean }
+  /** `patient`: the other side is expected to make the first offer. */
+  | { do: 'open'; peer: string; leg: number; polite: boolean; patient: boolean }
   | { do: 'close'; peer: string }
   | { do: 'deliver'; peer: string; signal: SignalPush }
   | { do: 'release'; peer: string }
