@@ -46,7 +46,8 @@ class MediaShown(Sent, frozen=True):
 
 
 class PeerShown(Sent, frozen=True):
-    """A device in a room as the others see it (R1, R5). `media` is null outside the call."""
+    """A device in a room as the others see it (R1, R5). `media` is null outside the call. `rollback: false` (an addition):
+    this peer cannot roll back, so the other side of it is polite (K3)."""
 
     peer: str
     person: str
@@ -57,17 +58,10 @@ class PeerShown(Sent, frozen=True):
     rollback: bool = True
 
 
-class PeerPush(Sent, frozen=True):
-    """R5. `rollback: false` (an addition): this peer cannot roll back, so the other side of it is polite (K3)."""
+class PeerPush(PeerShown, frozen=True, kw_only=True):
+    """R5."""
 
     room: str
-    peer: str
-    person: str
-    device: str
-    state: Literal["here", "away", "gone"]
-    leg: int
-    media: MediaShown | None
-    rollback: bool = True
 
 
 class PersonPush(Sent, frozen=True):

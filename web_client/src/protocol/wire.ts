@@ -449,7 +449,8 @@ online: boolean
 read: (string | null)
 }
 /**
- * A device in a room as the others see it (R1, R5). `media` is null outside the call.
+ * A device in a room as the others see it (R1, R5). `media` is null outside the call. `rollback: false` (an addition):
+ *     this peer cannot roll back, so the other side of it is polite (K3).
  */
 export interface PeerShown {
 peer: string
@@ -495,10 +496,9 @@ events: LogEvent[]
 more: boolean
 }
 /**
- * R5. `rollback: false` (an addition): this peer cannot roll back, so the other side of it is polite (K3).
+ * R5.
  */
 export interface PeerPush {
-room: string
 peer: string
 person: string
 device: string
@@ -506,6 +506,7 @@ state: ("away" | "gone" | "here")
 leg: number
 media: (MediaShown | null)
 rollback?: boolean
+room: string
 }
 /**
  * R1: `online` = has a socket anywhere.
