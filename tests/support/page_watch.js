@@ -20,7 +20,9 @@
     for (const connection of watch.connections) {
       if (connection.connectionState === "closed") continue;
       sums.open += 1;
-      for (const report of (await connection.getStats()).values()) {
+      // Firefox never answers for a connection that is closed meanwhile.
+      const nothing = new Promise((resolve) => setTimeout(resolve, 1000, new Map()));
+      for (const report of (await Promise.race([connection.getStats(), nothing])).values()) {
         if (report.type !== "inbound-rtp") continue;
         sums[report.kind] += report.packetsReceived ?? 0;
         sums.frames += report.framesDecoded ?? 0;
