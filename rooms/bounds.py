@@ -68,8 +68,10 @@ def _event_id(value: str, field: str) -> None:
 
 
 def _text(value: str, limits: Limits) -> None:
-    if len(value) > limits.text_code_points or len(value.encode()) > limits.text_bytes:
+    if len(value) > limits.text_code_points:
         raise TooLarge(f"A message has at most {limits.text_code_points} characters.", field="text")
+    if len(value.encode()) > limits.text_bytes:
+        raise TooLarge(f"A message has at most {limits.text_bytes} bytes.", field="text")
     if not any(_is_visible(character) for character in value):
         raise Invalid("A message cannot be blank.", field="text")
 

@@ -140,7 +140,7 @@ class ReplacedPush(Sent, frozen=True):
 class RevokedPush(Sent, frozen=True):
     """C4."""
 
-    reason: Literal["revoked", "removed"]
+    reason: Literal["revoked", "logout", "removed"]
     room: str | None = None
 
 

@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 POLL_S = 2.0
 
+Reason = Literal["revoked", "logout", "removed"]
+
 
 class Access:
     def __init__(self, directory: Directory, nodes: Nodes, hub: Hub) -> None:
@@ -50,17 +52,20 @@ class Access:
                 away = False
 
     def announced(self, person: str) -> None:
-        task = asyncio.create_task(self._recheck(person))
+        """Somebody logged out, here or through another node."""
+        task = asyncio.create_task(self._recheck(person, "logout"))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _apply(self, change: Change) -> None:
         if change.action == "pair.removed" and change.room is not None:
             await self._recheck_room(change.room)
-        elif change.action in ("person.revoked", "login.ended") and change.person is not None:
-            await self._recheck(change.person)
+        elif change.action == "person.revoked" and change.person is not None:
+            await self._recheck(change.person, "revoked")
+        elif change.action == "login.ended" and change.person is not None:
+            await self._recheck(change.person, "logout")
 
-    async def _recheck(self, person: str) -> None:
+    async def _recheck(self, person: str, reason: Reason) -> None:
         """Ends those sockets of a person whose log-in or token is no longer good."""
         sockets = self._nodes.of_person(person)
         if not sockets:
@@ -76,7 +81,7 @@ class Access:
             return  # the poll comes by again
         for socket in sockets:
             if (socket.identity.login or socket.identity.token) not in alive:
-                self._dismiss(socket, "revoked")
+                self._dismiss(socket, reason)
 
     async def _recheck_room(self, slug: str) -> None:
         """Ends the sockets that are in a room of which their person is no more."""
@@ -89,8 +94,6 @@ class Access:
             if seat.connection.identity.person not in members:
                 self._dismiss(seat.connection, "removed", slug)
 
-    def _dismiss(
-        self, socket: Connection, reason: Literal["revoked", "removed"], room: str | None = None
-    ) -> None:
+    def _dismiss(self, socket: Connection, reason: Reason, room: str | None = None) -> None:
         log.info("socket revoked", reason=reason)
         socket.dismiss(RevokedPush(reason=reason, room=room))

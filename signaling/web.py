@@ -153,8 +153,10 @@ class Web:
 
     # Pages
 
-    async def _home(self, _: web.Request) -> web.Response:
-        return self._html()
+    async def _home(self, request: web.Request) -> web.Response:
+        """For everybody; who is not logged in reads how to get in."""
+        known = (await self._door.browser(request.cookies)).logins
+        return self._html(problem=None if known else Unauthenticated.code)
 
     async def _enter_page(self, _: web.Request) -> web.Response:
         return self._html()

@@ -593,7 +593,7 @@ reason: ("device" | "too_many")
  * C4.
  */
 export interface RevokedPush {
-reason: ("removed" | "revoked")
+reason: ("logout" | "removed" | "revoked")
 room?: (string | null)
 }
 /**
