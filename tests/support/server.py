@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,12 @@ class CommandFailedError(Exception):
         super().__init__(f"telementor {' '.join(arguments)} ended with {code}:\n{output}")
         self.code = code
         self.output = output
+
+
+def _with_us() -> list[str]:
+    """A prefix that ends the server when the test process is killed, where util-linux has it."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -80,6 +87,7 @@ class Server:
         before = len(self.log)
         with self.log_file.open("ab") as sink:
             self._process = await asyncio.create_subprocess_exec(
+                *_with_us(),
                 *(needs_program("telementor"), "serve", "--host", "127.0.0.1", "--port", str(self._port)),
                 *("--data", str(self.data)),
                 env=environment(self.settings),
