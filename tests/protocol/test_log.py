@@ -146,6 +146,10 @@ async def test_L3_same_key_with_another_verb_is_a_conflict(connect: Fleet, pair:
         ("chat.react", {"emoji": "👍", "on": True}),
     ):
         assert (await mentor.refused(event, {**mark, **more}))["code"] == "conflict", event
+    reacted = new_key()
+    await mentor.done("chat.react", {**mark, "key": reacted, "emoji": "👍", "on": True})
+    error = await mentor.refused("chat.send", {"room": pair.room, "key": reacted, "text": "x"})
+    assert error["code"] == "conflict"
     assert await texts(mentor, pair.room) == ["the message"]
 
 
