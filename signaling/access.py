@@ -9,6 +9,7 @@ from typing import Literal
 import structlog
 
 from rooms.errors import Unavailable
+from rooms.membership import RoomRecord
 from rooms.pushes import RevokedPush
 from signaling.connection import Connection
 from signaling.hub import Hub
@@ -88,8 +89,8 @@ class Access:
         resident = self._hub.resident(slug)
         if resident is None:
             return
-        record = await self._directory.room(slug)
-        members = {member.person for member in record.members} if record else set[str]()
+        resident.record = await self._directory.room(slug) or RoomRecord(slug, "", ())
+        members = {member.person for member in resident.record.members}
         for seat in list(resident.seats.values()):
             if seat.connection.identity.person not in members:
                 self._dismiss(seat.connection, "removed", slug)

@@ -143,6 +143,7 @@ class Node:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.channels.run(), name="channels")
             tasks.create_task(self.nodes.run(), name="beats")
             tasks.create_task(self.access.run(), name="access")
             tasks.create_task(self.hub.sweep(), name="sweep")
@@ -160,6 +161,7 @@ class Node:
         """Rule "For operators": ready only while store and database answer, and not draining."""
         state: dict[str, Any] = {"store": True, "database": True, "draining": self.sockets.draining}
         try:
+            await redis_client.answered(self.redis.ping())
             state["acknowledged"] = (await durability(self.redis)).sentence
         except Unavailable:
             state["store"] = False

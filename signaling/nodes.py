@@ -7,11 +7,12 @@ last beat (R2), and offline. While this node cannot beat itself, it judges nobod
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
 
-from rooms.errors import Unavailable
+from rooms.errors import RoomError, Unavailable
 from rooms.pushes import ReplacedPush
 from signaling.connection import Connection
 from signaling.stores.registry import Beat, Registry, node_channel, person_channel
@@ -76,10 +77,12 @@ class Nodes:
         except BaseException:
             self.forget(connection)
             raise
-        if not was_online:
-            await self.on_presence(identity.person, True)
-        for frame in await self._registry.ringing(identity.person):
-            connection.send(frame)
+        # The socket is in; what is told of it, and to it, may be missed, and is seen again at the next join.
+        with contextlib.suppress(Unavailable):
+            if not was_online:
+                await self.on_presence(identity.person, True)
+            for frame in await self._registry.ringing(identity.person):
+                connection.send(frame)
 
     def forget(self, connection: Connection) -> None:
         """From now on nothing is handed to this socket."""
@@ -156,6 +159,8 @@ class Nodes:
                 await self.on_due(slug)
             except Unavailable:
                 return  # they are due again soon
+            except RoomError as error:
+                log.warning("could not settle a room that is due", code=error.code)
 
     def _judge(self, beat: Beat) -> None:
         if self._judges_from < 0:

@@ -123,7 +123,7 @@ class Service:
 
     async def join(self, connection: Connection, command: c.RoomJoin) -> Reply:
         person = connection.identity.person
-        record = await self._room(command.room)
+        record = await self._recorded(command.room)
         member = record.member(person)
         already = self._hub.rooms_of(connection)
         if len(already) >= self._rates.rooms_per_socket and record.slug not in {r.slug for r in already}:
@@ -383,8 +383,10 @@ class Service:
 
     async def _room(self, slug: str) -> RoomRecord:
         resident = self._hub.resident(slug)
-        if resident is not None:
-            return resident.record
+        return resident.record if resident is not None else await self._recorded(slug)
+
+    async def _recorded(self, slug: str) -> RoomRecord:
+        """Membership as the database has it: asked at `room.join`, and kept by `access` from then on."""
         record = await self._memberships.room(slug)
         if record is None:
             raise NotFound("This room does not exist, or it is not yours.", field="room")

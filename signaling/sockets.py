@@ -204,14 +204,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     # Handshake
 
     async def _welcome(self, socket: EngineSocket, data: msgspec.Raw) -> None:
-        environ = self.environ.get(socket.sid, {})
         try:
-            if self.draining:
-                raise Unavailable("This server is being restarted.", retry_ms=1_000)
-            auth = answers.strictly(_auth, bytes(data))
-            identity = await self._door.identify(auth, environ.get("aiohttp.request"), socket.origin)
-            connection = SocketConnection(socket, identity, self._limits)
-            await self._nodes.join(connection)
+            connection = await self._admitted(socket, data)
         except answers.UndecodableError:
             await socket.close()
             return
@@ -220,15 +214,30 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._push(socket, _refusal("/", error))
             await socket.close()
             return
+        except Exception:  # nobody else is affected, and it is not kept quiet
+            log.exception("handshake failed")
+            await socket.close()
+            return
         if socket.closing or socket.closed:
             self._nodes.forget(connection)
             self._service.disconnected(connection)
             return
         self._connections[socket.sid] = connection
         self._empty.clear()
-        self._unknown.pop(socket.sid).cancel()
+        if timer := self._unknown.pop(socket.sid, None):
+            timer.cancel()
         self._metrics.sockets.inc()
         connection.open(packets.control(packets.CONNECT, "/", {"sid": connection.id}))
+
+    async def _admitted(self, socket: EngineSocket, data: msgspec.Raw) -> SocketConnection:
+        if self.draining:
+            raise Unavailable("This server is being restarted.", retry_ms=1_000)
+        auth = answers.strictly(_auth, bytes(data))
+        request = self.environ.get(socket.sid, {}).get("aiohttp.request")
+        identity = await self._door.identify(auth, request, socket.origin)
+        connection = SocketConnection(socket, identity, self._limits)
+        await self._nodes.join(connection)
+        return connection
 
     # Requests
 

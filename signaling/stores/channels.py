@@ -49,6 +49,11 @@ class Channels:
     def start(self) -> None:
         self._task = asyncio.create_task(self._listen_forever(), name="channels")
 
+    async def run(self) -> None:
+        """Ends only with an error: a node that has become deaf must not go on."""
+        if self._task:
+            await self._task
+
     async def stop(self) -> None:
         if self._task:
             self._task.cancel()
