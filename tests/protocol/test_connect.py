@@ -300,7 +300,8 @@ async def test_C4_removal_of_the_pair_shows_both_out(connect: Fleet, server: Ser
         assert (await client.next_push("revoked", timeout_s=REVOKED_WITHIN_S))["reason"]
         await client.closed(timeout_s=SLACK_S)
     back = await connect(pair.mentor)
-    assert (await back.refused("room.join", {"room": pair.room, "cursor": None}))["code"] == "not_found"
+    error = await back.refused("room.join", {"room": pair.room, "cursor": None})
+    assert error["code"] == "not_found", "whoever was shown out does not walk in again"
 
 
 async def test_C2_a_disconnect_packet_ends_the_transport(open_raw: OpenRaw, pair: Pair) -> None:

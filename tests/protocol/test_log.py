@@ -51,6 +51,8 @@ async def test_L1_prev_chains_every_push_to_the_one_before(connect: Fleet, pair:
     ids = [ack["id"] for ack in acks]
     pushes = [await _push_of(mentee, ack) for ack in acks]
     assert [push["prev"] for push in pushes] == [None, *ids[:-1]]
+    paged = await history(mentor, pair.room)
+    assert [_without_room(one) for one in paged] == [_without_room(push) for push in pushes]
 
 
 async def test_L1_an_epoch_is_a_uuid_and_stays(connect: Fleet, pair: Pair) -> None:

@@ -76,6 +76,13 @@ describe('messages out of the log', () => {
     ).toHaveLength(3);
   });
 
+  it('L3: an entry read back from the disk is not shown beside its own event', () => {
+    const { model } = conversation();
+    const outbox: Outbox = added([], 'k1', { verb: 'chat.send', text: 'hello' }, 5);
+    const lines = withOutbox(fold(model.kept, false), outbox, 'ann') as Message[];
+    expect(lines.map(({ key }) => key)).toEqual(['k1', 'k2']);
+  });
+
   it('T5: a refusal for good is shown at its message, and the message itself stays what the log says', () => {
     const { model, first } = conversation();
     let outbox: Outbox = added([], 'k9', { verb: 'chat.edit', id: first, text: 'changed' }, 5);
