@@ -143,7 +143,9 @@ export function withOutbox(lines: Line[], outbox: readonly Entry[], me: string):
   const shown = new Map(lines.map((line) => [line.id, line]));
   // What the log shows already, the outbox does not show again: an entry that was read back from the disk may not
   // have heard yet that its event is there.
-  const logged = new Set(lines.flatMap((line) => (line.kind === 'message' && line.by === me ? [line.key] : [])));
+  const logged = new Set(
+    lines.flatMap((line) => (line.kind === 'message' && line.by === me ? [line.key] : [])),
+  );
   for (const entry of outbox) {
     const { request } = entry;
     if (request.verb === 'chat.send') {
