@@ -91,13 +91,13 @@ def settle(
     live: Live,
     slug: str,
     members: tuple[str, ...],
-    lost_at: Callable[[str], int | None],
+    lost_at: Callable[[Peer], int | None],
     now: int,
     rules: CallRules,
 ) -> Decision:
     """What time alone brings about: dead nodes' people away, the away gone, ringing over, an abandoned call ended.
-    `lost_at` says when a node was last alive, or None while it is."""
-    live = presence.drop_nodes(live, lost_at, rules.away_ms)
+    `lost_at` says since when a peer's socket is gone, or None while it is there."""
+    live = presence.drop_lost(live, lost_at, rules.away_ms)
     decision = Decision(presence.expire(live, now))
     call = decision.live.call
     if call is None:

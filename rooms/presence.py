@@ -26,10 +26,10 @@ def drop(live: Live, peer: str, socket: str, now: int, away_ms: int) -> Live:
     return noticing_emptiness(live.with_peer(replace(known, away_until=now + away_ms)), now)
 
 
-def drop_nodes(live: Live, lost_at: Callable[[str], int | None], away_ms: int) -> Live:
-    """Nodes died: all who were connected through one are away since it was last alive. `lost_at` is None for a live node."""
+def drop_lost(live: Live, lost_at: Callable[[Peer], int | None], away_ms: int) -> Live:
+    """Whose node died, or whose socket is nowhere, is away since then. `lost_at` is None for somebody who is there."""
     for known in live.peers.values():
-        at = lost_at(known.node)
+        at = lost_at(known)
         if at is not None:
             live = drop(live, known.peer, known.socket, at, away_ms)
     return live

@@ -4,6 +4,7 @@ of a room. A change is announced on the person's channel where that is possible,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Literal
 
 import structlog
@@ -47,6 +48,8 @@ class Access:
                 if not away:
                     log.warning("database is away")
                 away = True
+            except Exception:  # a change that cannot be applied now is tried again; the node goes on
+                log.exception("changes could not be applied")
             else:
                 if away:
                     log.info("database is back")
@@ -54,9 +57,13 @@ class Access:
 
     def announced(self, person: str) -> None:
         """Somebody logged out, here or through another node."""
-        task = asyncio.create_task(self._recheck(person, "logout"))
+        task = asyncio.create_task(self._recheck_now(person))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _recheck_now(self, person: str) -> None:
+        with contextlib.suppress(Unavailable):  # then the poll finds it
+            await self._recheck(person, "logout")
 
     async def _apply(self, change: Change) -> None:
         if change.action == "pair.removed" and change.room is not None:
@@ -67,19 +74,13 @@ class Access:
             await self._recheck(change.person, "logout")
 
     async def _recheck(self, person: str, reason: Reason) -> None:
-        """Ends those sockets of a person whose log-in or token is no longer good."""
+        """Ends those sockets of a person whose log-in or token is no longer good. Raises `Unavailable`: then nothing has
+        been found out, and the change stays to be applied."""
         sockets = self._nodes.of_person(person)
         if not sockets:
             return
-        try:
-            alive = await self._directory.logins_alive(
-                [s.identity.login for s in sockets if s.identity.login]
-            )
-            alive |= await self._directory.tokens_alive(
-                [s.identity.token for s in sockets if s.identity.token]
-            )
-        except Unavailable:
-            return  # the poll comes by again
+        alive = await self._directory.logins_alive([s.identity.login for s in sockets if s.identity.login])
+        alive |= await self._directory.tokens_alive([s.identity.token for s in sockets if s.identity.token])
         for socket in sockets:
             if (socket.identity.login or socket.identity.token) not in alive:
                 self._dismiss(socket, reason)

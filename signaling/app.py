@@ -125,6 +125,7 @@ class Node:
             ),
             self.metrics,
         )
+        self.nodes.on_late = self.sockets.ask_to_resume
         self.web = Web(
             door=door,
             directory=directory,

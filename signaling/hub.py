@@ -105,7 +105,7 @@ class Hub:
         try:
             if resident.ready is not None:
                 await asyncio.shield(resident.ready)
-        except Unavailable:
+        except Exception:
             if self._by_channel.get(channel(record.slug)) is resident and not resident.seats:
                 self._close(resident)
             raise
@@ -274,6 +274,10 @@ class Hub:
                 while await self._read_on(resident):
                     pass
             except Unavailable:
+                await asyncio.sleep(REPAIR_AGAIN_S)
+                continue
+            except Exception:
+                log.exception("room could not be compared with its log", room=resident.slug)
                 await asyncio.sleep(REPAIR_AGAIN_S)
                 continue
             self._drop_announced(resident, announced)

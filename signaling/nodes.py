@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -21,8 +21,9 @@ log = structlog.get_logger()
 
 
 class Nodes:
-    """`on_presence(person, online)` is told of every change that this node causes, `on_due(slug)` of every room that time
-    has something to do for, `on_lost()` after other nodes died, `on_access(person)` that somebody's log-ins changed."""
+    """What it tells: `on_presence(person, online)` of every change that this node causes, `on_due(slug)` of every room
+    that time has something to do for, `on_lost()` after other nodes died, `on_access(person)` that somebody's log-ins
+    changed, `on_late()` that the others may have counted this node dead."""
 
     def __init__(
         self,
@@ -43,12 +44,16 @@ class Nodes:
         self._unsubscribe = unsubscribe
         self._seen: dict[str, int] = {}
         self._judges_from = 0
+        self._beat_at: int | None = None
+        self._unattended: frozenset[str] = frozenset()
+        self._attending: asyncio.Task[None] | None = None
         self._connections: dict[str, Connection] = {}
         self._by_person: dict[str, dict[str, Connection]] = {}
         self.on_presence: Callable[[str, bool], Awaitable[None]]
         self.on_due: Callable[[str], Awaitable[None]]
         self.on_lost: Callable[[], Awaitable[None]]
         self.on_access: Callable[[str], None]
+        self.on_late: Callable[[], None]
 
     # Sockets of this node
 
@@ -76,7 +81,7 @@ class Nodes:
             )
         except BaseException:
             self.forget(connection)
-            raise
+            raise  # the caller takes the socket back: the outcome of the registration may be unknown
         # The socket is in; what is told of it, and to it, may be missed, and is seen again at the next join.
         with contextlib.suppress(Unavailable):
             if not was_online:
@@ -121,8 +126,11 @@ class Nodes:
 
     # Other nodes
 
-    def lost_at(self, node: str) -> int | None:
-        """When a node was last alive (ms UTC); None while it is."""
+    def lost_at(self, node: str, socket: str, now_ms: int) -> int | None:
+        """Since when a socket cannot be there any more (ms UTC); None while it can: its node lives, and if that is this
+        one, the socket does. So what a failed request left behind is found whenever somebody looks."""
+        if node == self.node:
+            return None if socket in self._connections else now_ms
         return None if node in self.alive else self._seen.get(node, 0)
 
     async def start(self) -> None:
@@ -133,6 +141,7 @@ class Nodes:
             await asyncio.sleep(2 * self._lease_ms / 3000)
 
     async def run(self) -> None:
+        """Beats, and nothing else: what a beat brings is done beside it, so that slow work never looks like death."""
         away = False
         while True:
             await asyncio.sleep(self._lease_ms / 3000)
@@ -146,21 +155,35 @@ class Nodes:
             if away:
                 log.info("store is back")
                 away = False
-            await self._after(beat)
+            before = self.alive
+            self._judge(beat)
+            self._take(beat, before - self.alive)
 
-    async def _after(self, beat: Beat) -> None:
-        before = self.alive
-        self._judge(beat)
-        if before - self.alive:
-            log.warning("nodes lost", nodes=sorted(before - self.alive))
-            await self.on_lost()
-        for slug in beat.due:
-            try:
-                await self.on_due(slug)
-            except Unavailable:
-                return  # they are due again soon
-            except RoomError as error:
-                log.warning("could not settle a room that is due", code=error.code)
+    def _take(self, beat: Beat, lost: frozenset[str]) -> None:
+        if lost:
+            log.warning("nodes lost", nodes=sorted(lost))
+        self._unattended |= lost
+        late_ms, self._beat_at = beat.now - (self._beat_at or beat.now), beat.now
+        if late_ms > self._lease_ms and len(self.alive) > 1:
+            # The others have counted us dead and our people away or gone. Their clients know how to resume.
+            log.warning("this node was late", late_ms=late_ms)
+            self.on_late()
+        if self._attending is None or self._attending.done():
+            self._attending = asyncio.create_task(self._attend(beat.due), name="rooms that are due")
+
+    async def _attend(self, due: Sequence[str]) -> None:
+        """Rooms that could not be attended to are due again soon."""
+        try:
+            if self._unattended:
+                self._unattended = frozenset()
+                await self.on_lost()
+            for slug in due:
+                try:
+                    await self.on_due(slug)
+                except RoomError as error:
+                    log.info("room stays due", code=error.code)
+        except Exception:  # the node goes on
+            log.exception("could not attend to rooms")
 
     def _judge(self, beat: Beat) -> None:
         if self._judges_from < 0:

@@ -20,7 +20,7 @@ from rooms import live as live_values
 from rooms import pushes as p
 from rooms.bounds import Limits
 from rooms.call import CallRules, Here
-from rooms.errors import Conflict, Gone, NotFound, PeerAway, RoomError, TooLarge, Unavailable
+from rooms.errors import Conflict, Gone, NotFound, PeerAway, TooLarge, Unavailable
 from rooms.events import Event
 from rooms.ids import event_at, peer_id
 from rooms.live import Decision, Live, Notice, Peer
@@ -53,9 +53,8 @@ DECIDE_TRIES = 5
 RECHECK_CALL_MS = 60_000
 """A room with somebody in it is looked at this often even if nothing is due: its node may have died without a word."""
 
-LEAVE_TRIES = 120
-"""How often a vanished socket's leave is tried while the store is away, a second apart; after that the lease of this
-node, or the next one who joins, finds out."""
+INSIST_S = 5.0
+"""The longest wait between two tries of what has to be done when the store is back."""
 
 
 class Reply(Struct, frozen=True):
@@ -108,6 +107,8 @@ class Service:
         self._ice = ice
         self._now_ms = now_ms
         self._new_id = new_id
+        # Where each socket has, or may have, a peer: a join of unknown outcome is taken back, too.
+        self._entered: dict[str, dict[str, tuple[RoomRecord, str]]] = {}
         self._typing: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -131,7 +132,9 @@ class Service:
         several = len(await self._memberships.memberships(person)) > 1
         resident = await self._hub.open(record)
         me = peer_id(record.slug, person, connection.identity.device)
+        before = resident.seats.get(connection.id)
         seat = self._hub.sit(resident, connection, me, several=several)
+        self._entered.setdefault(connection.id, {})[record.slug] = (record, me)
         try:
             limit = bounds.page_limit(command.limit, self._limits)
             seen = Seen(**asdict(command.cursor)) if command.cursor else None
@@ -139,8 +142,12 @@ class Service:
             arrived = Peer(me, person, connection.identity.device, self._node, connection.id)
             await self._commit(record, lambda live: Decision(presence.enter(live, arrived)))
             online = await self._registry.online([m.person for m in record.members], self._nodes.alive)
+            resident.record.member(person)  # a removal that came while we waited
         except BaseException:
-            self._hub.unsit(resident, connection)
+            if before is None:
+                self._hub.unsit(resident, connection)
+            else:
+                self._hub.release(seat, before.floor)  # it goes on where it was
             raise
         if not self._nodes.is_connected(connection):
             # It went away while we waited, and its leave found nothing to take back.
@@ -184,6 +191,7 @@ class Service:
         here = self._here(resident.record, seat)
         await self._commit(resident.record, lambda live: calls.leave_room(live, here))
         self._hub.unsit(resident, connection)
+        self._entered.get(connection.id, {}).pop(resident.slug, None)
         return DONE
 
     # Log
@@ -356,10 +364,9 @@ class Service:
 
     def disconnected(self, connection: Connection) -> None:
         """A socket is gone: its peers are away for the grace, its person perhaps offline."""
-        seats = [
-            (resident, self._hub.unsit(resident, connection)) for resident in self._hub.rooms_of(connection)
-        ]
-        self._own(self._drop(connection, [(resident.record, seat.peer) for resident, seat in seats if seat]))
+        for resident in self._hub.rooms_of(connection):
+            self._hub.unsit(resident, connection)
+        self._own(self._drop(connection, list(self._entered.pop(connection.id, {}).values())))
 
     async def _drop(self, connection: Connection, peers: list[tuple[RoomRecord, str]]) -> None:
         now, away_ms = self._now_ms(), self._rules.away_ms
@@ -369,14 +376,17 @@ class Service:
         await self._insist(partial(self._nodes.leave, connection))
 
     async def _insist(self, work: Callable[[], Awaitable[Any]]) -> None:
-        for _ in range(LEAVE_TRIES):
+        """Until it is done, for as long as the store is away."""
+        delay_s = 1.0
+        while True:
             try:
                 await work()
                 return
             except (Unavailable, Conflict):
-                await asyncio.sleep(1)
-            except RoomError as error:
-                log.warning("could not take leave", code=error.code)
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, INSIST_S)
+            except Exception:  # what cannot be done is found by the next look at the room
+                log.exception("gave up on what had to be done")
                 return
 
     # The parts of every request
@@ -425,7 +435,7 @@ class Service:
                 snapshot = await self._log.snapshot(slug)
                 known = snapshot.version, live_values.decode(snapshot.blob)
             version, live = known
-            decision = calls.settle(live, slug, members, self._nodes.lost_at, self._now_ms(), self._rules)
+            decision = calls.settle(live, slug, members, self._lost_at, self._now_ms(), self._rules)
             decision = decision.then(decide(decision.live))
             if decision.live == live and not decision.events:
                 await self._wake(slug, live)
@@ -438,10 +448,24 @@ class Service:
                 continue
             if resident := self._hub.resident(slug):
                 self._hub.show_live(resident, written.version, decision.live)
-            await self._tell(slug, decision.notices)
-            await self._wake(slug, decision.live)
+            await self._announce(slug, decision)
             return decision.live
         raise Conflict("Too many people are doing the same thing; please try again.")
+
+    def _lost_at(self, peer: Peer) -> int | None:
+        return self._nodes.lost_at(peer.node, peer.socket, self._now_ms())
+
+    async def _announce(self, slug: str, decision: Decision) -> None:
+        """What follows from a step that is written already: it cannot fail any more, only come later."""
+
+        async def announce() -> None:
+            await self._tell(slug, decision.notices)
+            await self._wake(slug, decision.live)
+
+        try:
+            await announce()
+        except Unavailable:
+            self._own(self._insist(announce))
 
     async def _wake(self, slug: str, live: Live) -> None:
         """Have some node look at this room when time has something to do in it."""

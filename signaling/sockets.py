@@ -236,7 +236,11 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         request = self.environ.get(socket.sid, {}).get("aiohttp.request")
         identity = await self._door.identify(auth, request, socket.origin)
         connection = SocketConnection(socket, identity, self._limits)
-        await self._nodes.join(connection)
+        try:
+            await self._nodes.join(connection)
+        except BaseException:
+            self._service.disconnected(connection)
+            raise
         return connection
 
     # Requests
@@ -304,6 +308,11 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         frame = packets.event("goaway", packets.pack(p.GoawayPush(in_ms=in_ms, reason="drain")))
         for connection in self._connections.values():
             connection.send(frame)
+
+    def ask_to_resume(self) -> None:
+        """Closes every socket without a word: clients come back and say where they were (R2, L5, K5)."""
+        for connection in list(self._connections.values()):
+            self._own(connection.socket.close())
 
     async def drained(self, within_s: float) -> None:
         """Waits until nobody is connected and nothing is in flight, at most `within_s`."""

@@ -138,7 +138,10 @@ class Channels:
             return
         kind, channel = message[0], message[1].decode() if message[1] is not None else ""
         if kind == b"smessage":
-            self._on_message(channel, message[2])
+            try:
+                self._on_message(channel, message[2])
+            except Exception:  # one message that nobody understands must not make the node deaf
+                log.exception("message not understood")
         elif kind == b"ssubscribe":
             waiting.discard(channel)
             if channel in self._heard:

@@ -18,7 +18,9 @@ local held, before = {}, 0
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   local node, device, since = string.match(all[i + 1], '^(%S+) (%S+) (%d+)$')
-  if not alive[node] then
+  if all[i] == ARGV[1] then
+    before = 1
+  elseif not alive[node] then
     redis.call('HDEL', KEYS[1], all[i])
   else
     before = 1

@@ -46,6 +46,18 @@ class DatabaseUnavailableError(DatabaseError, Unavailable):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retry_ms=1_000)
+        self.message = (
+            Unavailable.sentence
+        )  # the operator's sentence, str(self), names hosts: not for the wire
+
+
+# SQLSTATE (PostgreSQL, appendix A) of what passes by itself: connections (08), transactions to be repeated (40),
+# resources (53), an operator who stops or starts the server (57), a standby that is not writable yet (25006).
+_PASSING: Final = ("08", "25006", "40", "53", "57")
+
+
+def _passes(error: BaseException | None) -> bool:
+    return str(getattr(error, "sqlstate", None) or "").startswith(_PASSING)
 
 
 class Database:
@@ -66,6 +78,7 @@ class Database:
                 connect_args={"timeout": _BUSY_S},
                 pool_size=4,
                 max_overflow=0,
+                pool_timeout=_BUSY_S,
             )
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
@@ -129,7 +142,7 @@ class Database:
         except (OperationalError, InterfaceError) as error:
             raise DatabaseUnavailableError(self._sentence(error.orig or error)) from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if error.connection_invalidated or _passes(error.orig):
                 raise DatabaseUnavailableError(self._sentence(error.orig or error)) from error
             raise
         except (OSError, TimeoutError, sa.exc.TimeoutError) as error:

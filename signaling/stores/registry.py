@@ -68,9 +68,13 @@ class Registry:
         return bool(await self._connect(keys, [socket, node, device.lower(), most, *alive]))
 
     async def disconnect(self, person: str, socket: str, alive: Collection[str]) -> bool:
-        """Is the person still online?"""
-        await answered(self._redis.hdel(f"{person_channel(person)}:sockets", socket))
-        return bool(await self.online([person], alive))
+        """Is the person still online? Of several sockets that go at once the last one, and only it, is told no."""
+        name = f"{person_channel(person)}:sockets"
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hdel(name, socket)
+            pipe.hvals(name)
+            _, sockets = await answered(pipe.execute())
+        return _any_alive(sockets, alive)
 
     async def online(self, persons: Collection[str], alive: Collection[str]) -> set[str]:
         """Those of `persons` who have a socket on a node that is alive (R1)."""
@@ -78,11 +82,7 @@ class Registry:
             for person in persons:
                 pipe.hvals(f"{person_channel(person)}:sockets")
             rows = await answered(pipe.execute())
-        return {
-            person
-            for person, sockets in zip(persons, rows, strict=True)
-            if any(row.split(b" ", 1)[0].decode() in alive for row in sockets)
-        }
+        return {person for person, sockets in zip(persons, rows, strict=True) if _any_alive(sockets, alive)}
 
     async def claim(self, person: str, key: str, slug: str) -> bool:
         """True when this key of this person belongs to this room, from now on for 24 h at least (L3)."""
@@ -112,3 +112,7 @@ class Registry:
     async def publish(self, channel: str, message: bytes) -> int:
         """The number of nodes that heard it."""
         return await answered(publish(self._redis, channel, message))
+
+
+def _any_alive(sockets: list[bytes], alive: Collection[str]) -> bool:
+    return any(row.split(b" ", 1)[0].decode() in alive for row in sockets)

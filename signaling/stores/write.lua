@@ -40,8 +40,10 @@ end
 local version = tonumber(redis.call('HGET', KEYS[6], 'v') or '0')
 if ARGV[9] ~= '' and tonumber(ARGV[9]) ~= version then return {'stale'} end
 
-if ARGV[11] ~= '' and redis.call('HEXISTS', KEYS[9], ARGV[11]) == 0 and redis.call('HEXISTS', KEYS[5], ARGV[11]) == 0 then
-  return {'missing'}
+-- A message is what was posted there: its body says so right at its beginning, or it has been edited or deleted since.
+if ARGV[11] ~= '' and redis.call('HEXISTS', KEYS[5], ARGV[11]) == 0 then
+  local body = redis.call('HGET', KEYS[9], ARGV[11])
+  if not body or not string.find(string.sub(body, 1, 24), 'chat.posted', 1, true) then return {'missing'} end
 end
 
 -- Nothing is refused from here on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.protocol.conftest import OpenServer
 from tests.protocol.phrases import OFFER, InCall, history, join, new_key, say
 from tests.support.fleet import Fleet
 from tests.support.people import Pair
+from tests.support.processes import send_signal
 from tests.support.redis_servers import running
 from tests.support.server import Server
 
@@ -101,3 +103,22 @@ async def test_R2_a_killed_nodes_people_are_away_and_offline_within_5_s(
         "call.started",
         "chat.posted",
     ]
+
+
+async def test_R2_a_node_that_was_counted_dead_has_its_people_resume(
+    connect_python: Fleet, nodes: tuple[Server, Server]
+) -> None:
+    """It stalls for longer than its lease: the others saw its people go, so they have to come back."""
+    pair, two = await two_in_room(connect_python, nodes)
+    peer = two.peers[two.caller]
+    send_signal(nodes[0].pid, signal.SIGSTOP)
+    try:
+        await two.callee.next_push("peer", {"peer": peer, "state": "away"}, timeout_s=8)
+    finally:
+        send_signal(nodes[0].pid, signal.SIGCONT)
+    await two.caller.closed(timeout_s=10)
+    back = await connect_python(pair.mentor, server=nodes[0], device=two.caller.device)
+    answer = await join(back, pair.room)
+    assert (answer["you"]["peer"], bool(answer["you"]["media"])) == (peer, True)
+    await two.callee.next_push("peer", {"peer": peer, "state": "here"}, timeout_s=5)
+    await two.callee.next_push("person", {"person": pair.mentor.person, "online": True}, timeout_s=5)

@@ -78,7 +78,7 @@ class RoomHistory(RuleBasedStateMachine):
                 self.ringing.discard(notice.person)
 
     def settled(self) -> Decision:
-        return call.settle(self.live, SLUG, PERSONS, self.dead.get, self.now, RULES)
+        return call.settle(self.live, SLUG, PERSONS, lambda peer: self.dead.get(peer.node), self.now, RULES)
 
     def alive(self) -> list[str]:
         return [node for node in NODES if node not in self.dead]
@@ -275,6 +275,6 @@ def test_K1_a_reload_resumes_silently_with_a_new_leg() -> None:
 
 def test_R2_a_dead_nodes_people_are_away_since_its_last_beat() -> None:
     live = entered(MENTOR)
-    away = call.settle(live, SLUG, PERSONS, {"n1": 5_000}.get, 8_000, RULES).live
+    away = call.settle(live, SLUG, PERSONS, lambda _: 5_000, 8_000, RULES).live
     assert away.peers[here(MENTOR, 0).peer].away_until == 35_000
-    assert call.settle(live, SLUG, PERSONS, {"n1": 5_000}.get, 35_000, RULES).live.peers == {}
+    assert call.settle(live, SLUG, PERSONS, lambda _: 5_000, 35_000, RULES).live.peers == {}
