@@ -15,6 +15,8 @@ Errors: DatabaseError
 """
 
 import contextlib
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -182,9 +184,22 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     """Each new connection: readers beside the writer, the disk before the answer, foreign keys that count."""
     connection.isolation_level = None  # we say BEGIN ourselves, and say which
     cursor = connection.cursor()
-    for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    _write_ahead(cursor)
+    for setting in ("synchronous = FULL", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Of several that open a new file at once one changes its mode, and SQLite tells the others "locked" without waiting."""
+    until = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
