@@ -205,7 +205,7 @@ class Hub:
     def _begin_anew(self, resident: Resident, epoch: str) -> None:
         log.warning("room log began anew", room=resident.slug)
         resident.epoch, resident.tail = epoch, None
-        self._to_all(resident, "reset", pack(ResetPush(room=resident.slug, reason="epoch")))
+        self.whisper(resident, "reset", pack(ResetPush(room=resident.slug, reason="epoch")))
 
     def _deliver(self, resident: Resident, entry: Entry) -> None:
         resident.tail = entry.id
@@ -226,9 +226,6 @@ class Hub:
         for seat in resident.seats.values():
             if seat.connection.identity.person != spared:
                 self._hand(seat, None, frame, ephemeral=name == "typing")
-
-    def _to_all(self, resident: Resident, name: str, payload: bytes) -> None:
-        self.whisper(resident, name, payload)
 
     def show_live(self, resident: Resident, version: int, live: Live, *, force: bool = False) -> None:
         """Tells this node's people what is different now (R5, R4). An older value than the one shown changes nothing."""
@@ -305,7 +302,7 @@ class Hub:
         elif resident.tail and (not snapshot.head or event_order(snapshot.head) < event_order(resident.tail)):
             log.warning("room log was rolled back", room=resident.slug)
             resident.tail = snapshot.head
-            self._to_all(resident, "reset", pack(ResetPush(room=resident.slug, reason="diverged")))
+            self.whisper(resident, "reset", pack(ResetPush(room=resident.slug, reason="diverged")))
         if snapshot.version != resident.version:
             self.show_live(resident, snapshot.version, live_values.decode(snapshot.blob), force=True)
 
