@@ -207,6 +207,8 @@ class LogShown(Sent, frozen=True):
     events: list[Raw]
     more: bool
     reset: Literal["trimmed", "diverged", "epoch"] | None
+    floor: str | None = None
+    """The newest event that retention removed: nothing up to it is kept."""
 
 
 class IceServer(Sent, frozen=True):
@@ -240,11 +242,12 @@ class Joined(Sent, frozen=True):
 
 
 class Paged(Sent, frozen=True):
-    """The answer to `log.page` (L6)."""
+    """The answer to `log.page` (L6). `floor`: the newest event that retention removed; nothing up to it is kept."""
 
     ok: bool
     events: list[Raw]
     more: bool
+    floor: str | None = None
 
 
 class Appended(Sent, frozen=True):

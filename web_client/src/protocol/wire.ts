@@ -470,6 +470,7 @@ head: (string | null)
 events: LogEvent[]
 more: boolean
 reset: (("diverged" | "epoch" | "trimmed") | null)
+floor?: (string | null)
 }
 /**
  * What the log adds to an event: `log` pushes and history are `Placed` and an event in one object (L1).
@@ -488,12 +489,13 @@ room: string
 call: string
 }
 /**
- * The answer to `log.page` (L6).
+ * The answer to `log.page` (L6). `floor`: the newest event that retention removed; nothing up to it is kept.
  */
 export interface Paged {
 ok: boolean
 events: LogEvent[]
 more: boolean
+floor?: (string | null)
 }
 /**
  * R5.
