@@ -255,6 +255,12 @@ def planted_reset(history: History) -> None:
     history.witnesses[0].moments.append(Read(tuple(history.log)))
 
 
+def planted_later_request_stands_before(history: History) -> None:
+    first, second = history.requests[:2]
+    second.begun_at, second.acks = 0.0, [(second.acks[0][0], 0.1)]
+    first.begun_at = 0.5
+
+
 PLANTED: list[tuple[Callable[[History], None], Kind]] = [
     (planted_client_missed_the_last, "gap"),
     (planted_read_missed_one, "gap"),
@@ -269,6 +275,7 @@ PLANTED: list[tuple[Callable[[History], None], Kind]] = [
     (planted_unacknowledged_seen_and_gone, "lost"),
     (planted_text_under_two_keys, "doubled"),
     (planted_reset, "reset"),
+    (planted_later_request_stands_before, "reordered"),
 ]
 
 
@@ -286,9 +293,9 @@ def rolled_back(stride: int = 1) -> tuple[History, Request]:
     lost = history.requests[-1]
     history.log.pop()
     history.everything.pop()
-    after: list[Moment] = [Told("diverged"), Resumed(history.head, "diverged"), Read(tuple(history.log))]
-    for witness in history.witnesses:
-        witness.moments += after
+    after: list[Moment] = [Resumed(history.head, "diverged"), Read(tuple(history.log))]
+    history.witnesses[0].moments += [Told("diverged"), *after]
+    history.witnesses[1].moments += after  # it was away, and hears of it when it joins
     history.stride = stride
     history.send("b")
     again = Event(history.next_id, history.head, "chat.posted", lost.key, lost.text)
