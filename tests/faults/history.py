@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Literal
 
 Verb = Literal["send", "edit", "delete"]
-Kind = Literal["lost", "doubled", "reordered", "changed", "phantom", "gap", "reset"]
+Kind = Literal["lost", "doubled", "reordered", "changed", "phantom", "gap", "reset", "refused"]
 
 KINDS: Mapping[str, Verb] = {"chat.posted": "send", "chat.edited": "edit", "chat.deleted": "delete"}
 """What a request of each verb writes. Other kinds are the server's own, and nobody's request."""
@@ -24,6 +24,9 @@ class Promise(Enum):
 
     KEPT = "kept"
     """It stays, whatever happens; no log ever has to be reset."""
+
+    REPLICATED = "replicated"
+    """It stays. What was not acknowledged yet may be rolled back by a failover, and then clients are told so."""
 
     HEALED = "healed"
     """A failover may roll the newest back. Then every client is told so (`diverged`), and what is published again with
@@ -61,7 +64,9 @@ class Request:
     acks: list[tuple[str, float]] = field(default_factory=list)
     """The id and time of each acknowledgement, in order."""
     refused: str | None = None
-    """The error code for which it was given up, after no try of unknown outcome."""
+    """The error code for which it was given up."""
+    unknown: bool = False
+    """Whether the outcome of some try is unknown."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +203,7 @@ class _Room:
             yield self._violation("phantom", f"{where}: nobody sent {event.key} ({event.id})")
         elif request.verb != KINDS[event.kind] or request.text != event.text:
             yield self._violation("changed", f"{where}: {event.key} ({event.id}) is not what was sent")
-        elif request.refused:
+        elif request.refused and not request.unknown:
             yield self._violation("phantom", f"{where}: {event.key} was refused ({request.refused})")
 
     def _once(self) -> Iterator[Violation]:
@@ -258,11 +263,16 @@ class _Room:
                 earliest, earliest_key = acks[0], request.key
 
     def _ids(self) -> Iterator[Violation]:
-        """L3: a key is acknowledged with its first id again, and that is the id in the log."""
+        """L3: a key is acknowledged with its first id again, and that is the id in the log; no client asked for what
+        may be refused."""
         there = {event.key: event.id for event in self.log}
+        may_change = self.promise is Promise.HEALED
         for request in self.requests:
+            if request.refused and not may_change:
+                what = f"{request.verb} {request.key} of {request.client} was right: {request.refused}"
+                yield self._violation("refused", what)
             ids = list(dict.fromkeys(id_ for id_, _ in request.acks))
-            if len(ids) > 1 and self.promise is Promise.KEPT:
+            if len(ids) > 1 and not may_change:
                 yield self._violation("doubled", f"{request.key} was acknowledged as {' and '.join(ids)}")
             elif ids and there.get(request.key, ids[-1]) != ids[-1]:
                 what = f"{request.key} was acknowledged as {ids[-1]} and is {there[request.key]}"

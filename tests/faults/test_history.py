@@ -230,6 +230,12 @@ def planted_refused_and_there(history: History) -> None:
     history.requests[0].refused = "gone"
 
 
+def planted_refused(history: History) -> None:
+    request = history.send("a")
+    request.acks.clear()
+    request.refused, request.unknown = "gone", True
+
+
 def planted_older_text_still_there(history: History) -> None:
     old = history.log[0]
     history.rewrite("edit", 0)
@@ -271,6 +277,7 @@ PLANTED: list[tuple[Callable[[History], None], Kind]] = [
     (planted_readers_disagree, "reordered"),
     (planted_second_id_for_a_key, "doubled"),
     (planted_refused_and_there, "phantom"),
+    (planted_refused, "refused"),
     (planted_older_text_still_there, "doubled"),
     (planted_unacknowledged_seen_and_gone, "lost"),
     (planted_text_under_two_keys, "doubled"),
@@ -308,6 +315,7 @@ def test_L5_a_tail_that_was_rolled_back_announced_and_published_again_is_healed(
     history, _ = rolled_back()
     assert history.check(Promise.HEALED) == []
     assert {"reset", "doubled"} <= set(history.check(Promise.KEPT))
+    assert set(history.check(Promise.REPLICATED)) == {"doubled"}, "L4: a replica had what was acknowledged"
 
 
 def test_L5_a_tail_that_was_rolled_back_and_not_published_again_is_lost() -> None:
