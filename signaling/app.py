@@ -34,10 +34,10 @@ from signaling.packets import pack
 from signaling.service import Rates, Service
 from signaling.settings import Settings
 from signaling.sockets import SocketLimits, SocketServer
-from signaling.stores import redis_client
 from signaling.stores.channels import Channels
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
+from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import Registry, person_channel
 from signaling.web import Web
@@ -67,7 +67,7 @@ class Node:
         self.settings = settings
         self.directory = directory
         self.metrics = Metrics()
-        self.store = redis_client.connect(store_url, STORE_TIMEOUT_S, settings.store_connections)
+        self.store = connect(store_url, STORE_TIMEOUT_S, settings.store_connections)
         self.registry = Registry(self.store)
         room_log = RedisRoomLog(self.store, settings.replicas)
         self.channels = Channels(self.store, self._heard, self._restored)

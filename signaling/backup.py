@@ -19,9 +19,10 @@ from redis.asyncio import Redis, RedisCluster
 
 from signaling.data_folder import DataFolder, FolderInUseError
 from signaling.settings import Settings
-from signaling.stores import redis_client
 from signaling.stores.database import Database
 from signaling.stores.embedded import EmbeddedStore
+from signaling.stores.redis_client import connect
+from signaling.stores.store import answered
 from signaling.stores.tables import metadata, pair, person
 
 FORMAT = 1
@@ -103,7 +104,7 @@ async def _dumped(redis: Redis | RedisCluster, slug: str) -> dict[str, tuple[byt
         for name in names:
             pipe.dump(f"{{{slug}}}:{name}")
             pipe.pttl(f"{{{slug}}}:{name}")
-        answers = await redis_client.answered(pipe.execute())
+        answers = await answered(pipe.execute())
     return {
         name: (answers[2 * i], answers[2 * i + 1])
         for i, name in enumerate(names)
@@ -115,7 +116,7 @@ async def _brought_back(redis: Redis | RedisCluster, slug: str, keys: dict[str, 
     async with redis.pipeline(transaction=True) as pipe:
         for name, (dump, life_ms) in keys.items():
             pipe.restore(f"{{{slug}}}:{name}", max(0, life_ms), dump)
-        await redis_client.answered(pipe.execute())
+        await answered(pipe.execute())
 
 
 @asynccontextmanager
@@ -142,7 +143,7 @@ async def _store(settings: Settings, *, alone: bool = False) -> AsyncIterator[Re
             if alone:
                 raise
             url, embedded = embedded.url, None
-    store = redis_client.connect(url, TIMEOUT_S, connections=4)
+    store = connect(url, TIMEOUT_S, connections=4)
     try:
         yield store.redis
     finally:

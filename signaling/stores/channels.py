@@ -18,7 +18,7 @@ from redis.crc import key_slot
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 from rooms.errors import Unavailable
-from signaling.stores.redis_client import RETRY_MS, Store
+from signaling.stores.store import RETRY_MS, Store
 
 log = structlog.get_logger()
 

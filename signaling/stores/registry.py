@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
-from signaling.stores.redis_client import Script, Store, Word
+from signaling.stores.store import Script, Store, Word
 
 CLAIM_MS = 5_000
 """A node that takes a due room and dies leaves it to another after this."""
@@ -92,7 +92,7 @@ class Registry:
 
     async def online(self, persons: Collection[str], alive: Collection[str]) -> set[str]:
         """Those of `persons` who have a socket on a node that is alive (R1)."""
-        rows = await self._store.each([("HVALS", f"{person_channel(person)}:sockets") for person in persons])
+        rows = await self._store.each(*(("HVALS", f"{person_channel(person)}:sockets") for person in persons))
         return {person for person, sockets in zip(persons, rows, strict=True) if _any_alive(sockets, alive)}
 
     async def claim(self, person: str, key: str, slug: str) -> bool:

@@ -1,10 +1,11 @@
-"""The room log's guarantees (rooms.ports.RoomLog), on our Valkey and on Debian's Redis 7.0."""
+"""The room log's guarantees (rooms.ports.RoomLog), on our Valkey, on Debian's Redis 7.0 and on a Cluster of it."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,27 +15,39 @@ from rooms.errors import Conflict, Invalid, Limited, Unavailable
 from rooms.events import ChatDeleted, ChatEdited, ChatPosted, Posted
 from rooms.ids import event_at, event_order
 from rooms.ports import Draft, LiveSwap, LiveValue, Rate, Request, Rewrite, Seen, Stale, Written
-from signaling.stores import redis_client
 from signaling.stores.channels import Channels
-from signaling.stores.redis_client import Store
+from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog, channel
+from signaling.stores.store import Store
 from tests.support.condition import until
 from tests.support.redis_servers import running
+from tests.support.redis_topologies import Cluster, RedisServer
 
 pytestmark = [pytest.mark.contract, pytest.mark.integration]
 
 BIG = 1_000_000
 
 
-@pytest.fixture(scope="module", params=["valkey", "redis"])
+@pytest.fixture(scope="module", params=["valkey", "redis", "cluster"])
 def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    with running(request.param) as url:
+    with clustered() if request.param == "cluster" else running(request.param) as url:
         yield url
+
+
+@contextmanager
+def clustered() -> Iterator[str]:
+    with asyncio.Runner() as runner:
+        cluster = Cluster([RedisServer() for _ in range(6)])
+        try:
+            runner.run(cluster.start())
+            yield cluster.url
+        finally:
+            runner.run(cluster.close())
 
 
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
-    client = redis_client.connect(store_url, 5)
+    client = connect(store_url, 5)
     yield client
     await client.aclose()
 
@@ -361,7 +374,7 @@ async def test_L2_what_is_not_wanted_any_more_is_not_looked_for(
 
 
 async def test_a_store_that_is_away_is_unavailable() -> None:
-    client = redis_client.connect("unix:///nowhere/at/all.sock", 1)
+    client = connect("unix:///nowhere/at/all.sock", 1)
     with pytest.raises(Unavailable) as away:
         await RedisRoomLog(client).write("room", (posted("x", key()),))
     assert away.value.retry_ms
