@@ -24,6 +24,16 @@ export class LogModel {
     return placed;
   }
 
+  /** What a failover may bring back: the log as it was. The clock goes on. */
+  copy(): Pick<LogModel, 'kept' | 'tail'> {
+    return { kept: [...this.kept], tail: this.tail };
+  }
+
+  rollBack(to: Pick<LogModel, 'kept' | 'tail'>): void {
+    this.kept = [...to.kept];
+    this.tail = to.tail;
+  }
+
   #remove(ref: string, reactions: boolean): void {
     this.kept = this.kept.filter(
       (event) =>
