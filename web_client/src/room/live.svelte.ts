@@ -321,8 +321,7 @@ export class LiveRoom {
   }
 
   #settle(events: LogEvent[]): void {
-    if (this.state)
-      this.#setOutbox(seen(this.outbox, this.#own(events), this.state.log.epoch, Date.now()));
+    if (this.state) this.#setOutbox(seen(this.outbox, this.#own(events), this.state.log.epoch, Date.now()));
   }
 
   /** Somebody else's event with the key of one's own proves nothing. */

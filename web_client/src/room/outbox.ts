@@ -109,7 +109,7 @@ export function sending(outbox: Outbox, key: string): Outbox {
 
 /** `passed`: the log has been read beyond that place, so the event will not come any more. */
 export function acknowledged(outbox: Outbox, key: string, place: Place, passed: boolean): Outbox {
-  const after = placed(outbox, key, place, passed ? 'kept' : 'sent');
+  const after = superseding(placed(outbox, key, place, passed ? 'kept' : 'sent'), key);
   const request = after.find((entry) => entry.key === key)?.request;
   const settled =
     request?.verb === 'chat.edit'
@@ -127,7 +127,10 @@ export function refused(outbox: Outbox, key: string, error: Refusal, now: number
     const status: Status = { kind: 'waiting', notBefore: now + retryDelayMs(error) };
     return changed(outbox, key, () => ({ ...entry, status }));
   }
-  if (!entry.again || !saysMissing(error) || !referenceOf(entry.request))
+  const reference = referenceOf(entry.request);
+  // One's own message is asked for again first. Missing all the same: the log was rolled back once more, as we shall hear.
+  const ours = outbox.some(({ sent }) => sent?.id === reference);
+  if (!entry.again || !saysMissing(error) || reference === null || ours)
     return changed(outbox, key, () => ({ ...entry, status: { kind: 'failed', error } }));
   // What it refers to went with the rollback. Nobody did anything wrong; a text is worth more than what it answers.
   if (entry.request.verb !== 'chat.send') return removed(outbox, key);
@@ -145,7 +148,8 @@ export function seen(outbox: Outbox, events: readonly LogEvent[], epoch: string,
   if (outbox.length === 0) return outbox;
   let after = outbox;
   for (const event of events) {
-    after = placed(after, event.key, { id: event.id, at: event.at, epoch, heardAt: now }, 'kept');
+    const place = { id: event.id, at: event.at, epoch, heardAt: now };
+    after = superseding(placed(after, event.key, place, 'kept'), event.key);
     if (event.kind === 'chat.edited') after = edited(after, event.ref, event.text, event.id);
     else if (event.kind === 'chat.deleted') after = deleted(after, event.ref);
   }
@@ -219,7 +223,23 @@ function placed(outbox: Outbox, key: string, place: Place, kind: 'sent' | 'kept'
   });
 }
 
-/** L8: of a message only its newest text is kept. That it could be edited shows that it is in the log. */
+/** What is in the log now must not be undone by what was written before it and is published again. */
+function superseding(outbox: Outbox, key: string): Outbox {
+  const at = outbox.findIndex((entry) => entry.key === key);
+  const newer = outbox[at]?.request;
+  if (newer?.verb !== 'chat.edit' && newer?.verb !== 'chat.react') return outbox;
+  return unlessSame(
+    outbox,
+    outbox.filter(({ request }, index) => index >= at || !changesTheSame(request, newer)),
+  );
+}
+
+function changesTheSame(a: Request, b: Request): boolean {
+  if (a.verb === 'chat.edit') return b.verb === 'chat.edit' && a.id === b.id;
+  return a.verb === 'chat.react' && b.verb === 'chat.react' && a.id === b.id && a.emoji === b.emoji;
+}
+
+/** L8: of a message only its newest text is kept, wherever that was written. That it could be edited shows that it is in the log. */
 function edited(outbox: Outbox, ref: string, text: string, id: string): Outbox {
   return unlessSame(
     outbox,
