@@ -478,3 +478,254 @@ describe('L3, L5: the outbox over every fault', () => {
     );
   });
 });
+
+const said = (text: string, reply_to?: string): Request => ({
+  verb: 'chat.send',
+  text,
+  ...(reply_to ? { reply_to } : {}),
+});
+
+function place(id: string, heardAt = 0, epoch = 'e'): Place {
+  return { id, at: 0, epoch, heardAt };
+}
+
+/** Written, acknowledged and seen, in this order, at `1-0`, `2-0`, … */
+function kept(...requests: Request[]): Outbox {
+  return requests.reduce<Outbox>((outbox, request, index) => {
+    const key = `k${index + 1}`;
+    return acknowledged(added(outbox, key, request, index), key, place(`${index + 1}-0`), true);
+  }, []);
+}
+
+const LOG = { epoch: 'e', floor: null };
+const keys = (outbox: Outbox) => outbox.map(({ key }) => key);
+const waiting = (outbox: Outbox) => keys(outbox.filter(({ status }) => status.kind === 'waiting'));
+const entry = (outbox: Outbox, key: string) => outbox.find((one) => one.key === key);
+
+describe('L3: the outbox', () => {
+  const two = () => added(added([], 'a', said('a'), 0), 'b', said('b'), 0);
+
+  it('L3: hands out one request at a time, in the order of writing', () => {
+    let outbox = two();
+    expect((next(outbox, 0) as Entry).key).toBe('a');
+    outbox = sending(outbox, 'a');
+    expect(next(outbox, 0)).toBe(null);
+    outbox = acknowledged(outbox, 'a', place('1-0'), false);
+    expect((next(outbox, 0) as Entry).key).toBe('b');
+  });
+
+  it('T5: limited waits as long as the server says, and nothing overtakes', () => {
+    const outbox = refused(sending(two(), 'a'), 'a', LIMITED, 1_000);
+    expect(next(outbox, 1_000)).toBe(1_500);
+    expect((next(outbox, 1_500) as Entry).key).toBe('a');
+  });
+
+  it('T5: a refusal for good stays for its author to see, and the next goes on', () => {
+    const outbox = refused(sending(two(), 'a'), 'a', { code: 'too_large', message: '' }, 0);
+    expect(outbox[0]?.status.kind).toBe('failed');
+    expect((next(outbox, 0) as Entry).key).toBe('b');
+    expect(removed(outbox, 'a')).toHaveLength(1);
+  });
+
+  it('L3: older than 24 h and unseen after a reset is shown to its author, not sent', () => {
+    const outbox = resumed(added([], 'a', said('a'), 0), LOG, false, KEY_LIFE_MS);
+    expect(outbox[0]?.status.kind).toBe('stale');
+    expect(next(outbox, KEY_LIFE_MS)).toBe(null);
+  });
+
+  it('L3: older than 24 h but watched all the time is sent', () => {
+    const outbox = resumed(added([], 'a', said('a'), 0), LOG, true, KEY_LIFE_MS);
+    expect((next(outbox, KEY_LIFE_MS) as Entry).key).toBe('a');
+  });
+
+  it('L3: acknowledged, and not in the log that was read to its head, is asked for again', () => {
+    const outbox = acknowledged(added([], 'a', said('a'), 0), 'a', place('1-0'), false);
+    expect(waiting(resumed(outbox, LOG, true, 1))).toEqual(['a']);
+  });
+});
+
+describe('L5: what was acknowledged a short while ago', () => {
+  it('L5: is kept, is handed out no more, and never counts for full', () => {
+    let outbox = kept(said('one'), said('two'));
+    expect(outbox.map(({ status }) => status.kind)).toEqual(['kept', 'kept']);
+    expect(next(outbox, 0)).toBe(null);
+    for (let count = 0; count < OUTBOX_BOUND; count++) {
+      expect(full(outbox)).toBe(false);
+      outbox = added(outbox, `w${count}`, said('waits'), 0);
+    }
+    expect(full(outbox)).toBe(true);
+  });
+
+  it('L5: leaves after its time, and at the bound the oldest leave first', () => {
+    const old = kept(said('old'));
+    const later = acknowledged(added(old, 'a', said('a'), 0), 'a', place('9-0', KEPT_MS), true);
+    expect(keys(later)).toEqual(['a']);
+    const many = kept(...Array.from({ length: KEPT_BOUND + 3 }, (_, count) => said(`${count}`)));
+    expect(many).toHaveLength(KEPT_BOUND);
+    expect(many[0]?.key).toBe('k4');
+  });
+
+  it('L5: after a rollback it is published again with its key, in order, before anything that waits', () => {
+    let outbox = added(kept(said('one'), said('two')), 'w', said('waited'), 5);
+    outbox = added(rolledBack(outbox, 6), 'n', said('new'), 7);
+    const order: string[] = [];
+    for (let one = next(outbox, 8); one !== null && typeof one !== 'number'; one = next(outbox, 8)) {
+      order.push(one.key);
+      outbox = acknowledged(sending(outbox, one.key), one.key, place(`${10 + order.length}-0`, 8), true);
+    }
+    expect(order).toEqual(['k1', 'k2', 'w', 'n']);
+  });
+
+  it('L5: only a rollback publishes it again: neither a resume nor a log that was trimmed or began anew', () => {
+    const outbox = kept(said('one'));
+    expect(waiting(resumed(outbox, LOG, true, 1))).toEqual([]);
+    expect(waiting(resumed(outbox, { epoch: 'e', floor: '0-5' }, false, 1))).toEqual([]);
+    for (const log of [
+      { epoch: 'another', floor: null },
+      { epoch: 'e', floor: '1-0' },
+    ]) {
+      expect(resumed(outbox, log, false, 1), 'what was erased must not come back').toEqual([]);
+      expect(resumed(rolledBack(outbox, 1), log, false, 1)).toEqual([]);
+    }
+  });
+
+  it('L5: what the newest page shows after a rollback is not asked for again', () => {
+    const event = { kind: 'chat.posted', id: '1-0', at: 0, key: 'k1', by: ME, text: 'one' } as LogEvent;
+    const outbox = seen(rolledBack(kept(said('one'), said('two')), 1), [event], 'e', 1);
+    expect(waiting(outbox)).toEqual(['k2']);
+  });
+
+  it('L5: a second rollback in the middle of publishing again begins anew', () => {
+    let outbox = rolledBack(kept(said('one'), said('two'), said('three')), 1);
+    outbox = acknowledged(sending(outbox, 'k1'), 'k1', place('11-0'), true);
+    outbox = rolledBack(sending(outbox, 'k2'), 2);
+    expect(waiting(outbox)).toEqual(['k1', 'k2', 'k3']);
+  });
+
+  it('L5: what referred to a message refers to its new id, also what is written with the old one in mind', () => {
+    const requests: Request[] = [
+      said('one'),
+      said('two', '1-0'),
+      { verb: 'chat.edit', id: '1-0', text: 'one!' },
+      { verb: 'chat.react', id: '1-0', emoji: '+', on: true },
+    ];
+    let outbox = rolledBack(added(kept(...requests), 'w', { verb: 'chat.delete', id: '1-0' }, 5), 6);
+    outbox = acknowledged(outbox, 'k1', place('11-0'), false);
+    outbox = added(outbox, 'n', said('new', '1-0'), 7);
+    const references = outbox.map(({ request }) =>
+      request.verb === 'chat.send' ? request.reply_to : request.id,
+    );
+    expect(references).toEqual([undefined, '11-0', '11-0', '11-0', '11-0', '11-0']);
+    const again = acknowledged(rolledBack(outbox, 8), 'k1', place('21-0'), false);
+    expect(entry(added(again, 'm', said('later', '1-0'), 9), 'm')?.request).toEqual(said('later', '21-0'));
+  });
+
+  it.each(['not_found', 'gone'])(
+    'L5: a change of something that is not there any more (%s) is dropped',
+    (code) => {
+      const changes: Request[] = [
+        { verb: 'chat.edit', id: '0-9', text: 'x' },
+        { verb: 'chat.react', id: '0-9', emoji: '+', on: true },
+        { verb: 'chat.delete', id: '0-9' },
+      ];
+      for (const change of changes) {
+        expect(refused(rolledBack(kept(change), 1), 'k1', { code, message: '' }, 2)).toEqual([]);
+        const never = refused(added([], 'a', change, 0), 'a', { code, message: '' }, 2);
+        expect(never[0]?.status.kind, 'without a rollback its author is told').toBe('failed');
+      }
+    },
+  );
+
+  it('L5: a reply to something that is not there any more is published without it', () => {
+    const outbox = refused(rolledBack(kept(said('well', '0-9')), 1), 'k1', MISSING, 2);
+    expect(outbox[0]).toMatchObject({ request: said('well'), status: { kind: 'waiting' } });
+    expect(outbox[0]?.request).not.toHaveProperty('reply_to');
+  });
+
+  it('L5: what was refused because the log was rolled back before we knew is asked for again', () => {
+    let outbox = added(kept(said('one')), 'd', { verb: 'chat.delete', id: '1-0' }, 1);
+    outbox = refused(sending(outbox, 'd'), 'd', MISSING, 1);
+    expect(waiting(rolledBack(outbox, 2))).toEqual(['k1', 'd']);
+    // Nobody said so: the message just turns up at another place after a reload.
+    const reloaded = resumed(restored([], outbox, 2), LOG, false, 2);
+    expect(waiting(acknowledged(reloaded, 'k1', place('11-0'), false))).toEqual(['d']);
+  });
+
+  it('L8: with the acknowledgement of a deletion the texts go at once, and the deletion is still published again', () => {
+    const outbox = kept(
+      said('secret'),
+      { verb: 'chat.edit', id: '1-0', text: 'secret, too' },
+      said('other'),
+      {
+        verb: 'chat.delete',
+        id: '1-0',
+      },
+    );
+    expect(JSON.stringify(outbox)).not.toContain('secret');
+    expect(waiting(rolledBack(outbox, 1))).toEqual(['k3', 'k4']);
+  });
+
+  it('L8: the texts go, too, when another device deleted the message', () => {
+    const event = { kind: 'chat.deleted', id: '9-0', at: 0, key: 'x', by: ME, ref: '1-0' } as LogEvent;
+    expect(seen(kept(said('secret')), [event], 'e', 1)).toEqual([]);
+  });
+
+  it('L8: of a kept message only the newest text is kept, whoever of one’s devices wrote it', () => {
+    const outbox = kept(
+      said('first'),
+      { verb: 'chat.edit', id: '1-0', text: 'second' },
+      {
+        verb: 'chat.edit',
+        id: '1-0',
+        text: 'third',
+      },
+    );
+    expect(keys(outbox)).toEqual(['k1', 'k3']);
+    expect(outbox[0]?.request).toEqual(said('third'));
+    const posted = { at: 0, by: ME };
+    const elsewhere = {
+      ...{ kind: 'chat.edited', id: '9-0', at: 0, key: 'x', by: ME },
+      ...{ ref: '1-0', text: 'fourth', posted },
+    } as LogEvent;
+    const after = seen(outbox, [elsewhere], 'e', 1);
+    expect(keys(after)).toEqual(['k1']);
+    expect(after[0]?.request).toEqual(said('fourth'));
+  });
+
+  it('L5: a reload keeps it for its time, and asks again for what the newest page does not show', () => {
+    const outbox = kept(said('one'));
+    expect(waiting(resumed(restored([], outbox, KEPT_MS - 1), LOG, false, KEPT_MS - 1))).toEqual(['k1']);
+    expect(restored([], outbox, KEPT_MS)).toEqual([]);
+  });
+
+  it('L3, L5: two tabs that publish the same again append everything once, in order', () => {
+    const turns = fc.array(fc.boolean(), { minLength: 60, maxLength: 60 });
+    fc.assert(
+      fc.property(turns, fc.integer({ min: 1, max: 6 }), (script, lostRequests) => {
+        const server = new Server();
+        let outbox: Outbox = [];
+        for (let count = 0; count < 6; count++) {
+          const key = `k${count}`;
+          const request: Request =
+            count === 3 ? { verb: 'chat.edit', id: server.model.kept[0]?.id ?? '', text: 'k0!' } : said(key);
+          outbox = added(outbox, key, request, 0);
+          const { id } = server.handle(ME, key, request, 0) as { id: string };
+          outbox = acknowledged(outbox, key, place(id), true);
+        }
+        const before = server.messages;
+        server.rollBack(lostRequests, 0);
+        const tabs = [rolledBack(outbox, 0), rolledBack(outbox, 0)];
+        for (const first of [...script, ...Array.from({ length: 20 }, (_, count) => count % 2 === 0)]) {
+          const at = first ? 0 : 1;
+          const tab = tabs[at] ?? [];
+          const one = next(tab, 0);
+          if (one === null || typeof one === 'number') continue;
+          const heard = server.handle(ME, one.key, one.request, 0);
+          if (!heard.ok) throw new Error(heard.error.code);
+          tabs[at] = acknowledged(tab, one.key, place(heard.id), true);
+        }
+        expect(server.messages).toEqual(before);
+      }),
+    );
+  });
+});

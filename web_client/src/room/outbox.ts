@@ -230,7 +230,10 @@ function superseding(outbox: Outbox, key: string): Outbox {
   if (newer?.verb !== 'chat.edit' && newer?.verb !== 'chat.react') return outbox;
   return unlessSame(
     outbox,
-    outbox.filter(({ request }, index) => index >= at || !changesTheSame(request, newer)),
+    outbox.filter(({ request, status }, index) => {
+      const decided = status.kind === 'failed' || status.kind === 'stale';
+      return index >= at || decided || !changesTheSame(request, newer);
+    }),
   );
 }
 
