@@ -33,7 +33,7 @@ OUTBOX = """new Promise((resolve, reject) => {
 
 
 class Replica:
-    """A room's log as a replica has it that lags behind."""
+    """A room's log as a replica has it that lags behind; its promotion cuts all connections."""
 
     def __init__(self, store: redis.Redis, room: str) -> None:
         self._store = store
@@ -52,10 +52,13 @@ class Replica:
 
     def promote(self) -> None:
         """From now on there is what was there when it was copied."""
-        for key in self._keys():
-            self._store.delete(key)
-        for key, (value, ttl_ms) in self._kept.items():
-            self._store.restore(key, ttl_ms, value)
+        with self._store.pipeline(transaction=True) as all_at_once:
+            all_at_once.delete(*self._keys())
+            for key, (value, ttl_ms) in self._kept.items():
+                all_at_once.restore(key, ttl_ms, value)
+            all_at_once.execute()
+        for kind in ("pubsub", "normal"):
+            self._store.client_kill_filter(_type=kind, skipme=True)
 
 
 class OnRedis:
@@ -146,7 +149,10 @@ async def _logged(meeting: Meeting, texts: list[str]) -> list[str]:
     return found
 
 
-async def test_L5_a_rolled_back_tail_heals_by_itself(meeting: Meeting, on_redis: OnRedis) -> None:
+@pytest.mark.parametrize("server_too", [True, False], ids=["with the server", "under the server"])
+async def test_L5_a_rolled_back_tail_heals_by_itself(
+    meeting: Meeting, on_redis: OnRedis, server_too: bool
+) -> None:
     room, mentor, mentee = meeting.pair.room, meeting.mentor, meeting.mentee
     replica = Replica(on_redis.store, room)
     await _say(meeting, (mentor, "first of the mentor"), (mentee, "first of the mentee"))
@@ -156,7 +162,10 @@ async def test_L5_a_rolled_back_tail_heals_by_itself(meeting: Meeting, on_redis:
     for text in texts:
         await _say(meeting, (mentor if "mentor" in text else mentee, text))
     await _all_sent(mentor, mentee)
-    await on_redis.fail_over(replica, mentor, mentee)
+    if server_too:
+        await on_redis.fail_over(replica, mentor, mentee)
+    else:
+        replica.promote()
     everything = ["first of the mentor", "first of the mentee", *texts]
     logged = await _logged(meeting, everything)
     await asyncio.gather(_shows(mentor, everything), _shows(mentee, everything))
