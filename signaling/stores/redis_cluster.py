@@ -102,13 +102,13 @@ class ClusterStore(Store):
     async def ping(self) -> None:
         """A cluster of which one part is away still serves the rooms of all others: one answer is enough."""
         await answered(self.redis.initialize())
-        pongs = [node.execute_command("PING") for node in self.redis.get_primaries()]
-        for pong in asyncio.as_completed(pongs):
-            try:
-                await pong
-            except (RedisError, OSError, TimeoutError):
-                continue
-            return
+        left = {asyncio.create_task(_pong(node)) for node in self.redis.get_primaries()}
+        while left:
+            done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            if any(pong.result() for pong in done):
+                for slower in left:
+                    slower.cancel()
+                return
         raise Unavailable(retry_ms=RETRY_MS)
 
     async def home(self, channel: str) -> str:
@@ -152,3 +152,11 @@ def _speaks_of_trouble(answer: object) -> bool:
     if isinstance(answer, ResponseError):
         return isinstance(answer, ClusterDownError)
     return isinstance(answer, RedisError | OSError | TimeoutError)
+
+
+async def _pong(node: ClusterNode) -> bool:
+    try:
+        await node.execute_command("PING")
+    except (RedisError, OSError, TimeoutError):
+        return False
+    return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from signaling.stores.redis_log import RedisRoomLog, channel
 from signaling.stores.store import Store
 from tests.support.condition import until
 from tests.support.redis_servers import running
-from tests.support.redis_topologies import Cluster, RedisServer
+from tests.support.redis_topologies import clustered
 
 pytestmark = [pytest.mark.contract, pytest.mark.integration]
 
@@ -32,17 +31,6 @@ BIG = 1_000_000
 def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
     with clustered() if request.param == "cluster" else running(request.param) as url:
         yield url
-
-
-@contextmanager
-def clustered() -> Iterator[str]:
-    with asyncio.Runner() as runner:
-        cluster = Cluster([RedisServer() for _ in range(6)])
-        try:
-            runner.run(cluster.start())
-            yield cluster.url
-        finally:
-            runner.run(cluster.close())
 
 
 @pytest.fixture
