@@ -18,7 +18,7 @@ from signaling.stores.database import DatabaseError
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
 from signaling.stores.redis_client import connect
-from signaling.stores.store import Store
+from signaling.stores.store import OneStore, Store
 
 TIMEOUT_S = 3.0
 
@@ -61,8 +61,12 @@ async def _store(settings: Settings, folder: DataFolder) -> AsyncIterator[Findin
     url = settings.redis or EmbeddedStore(folder).url
     store = connect(url, TIMEOUT_S, connections=4)
     try:
-        versions = {_version(info) for info in await store.on_each_primary("INFO", "server")}
+        infos = await store.on_each_primary("INFO", "server")
+        versions = {_version(info) for info in infos}
         yield Finding(True, f"The store answers ({', '.join(sorted(versions))}).")
+        if isinstance(store, OneStore) and infos[0].get("redis_mode") == "cluster":
+            yield Finding(False, "The store is a node of a Cluster: write its address as redis+cluster://….")
+            return
         yield await durability(store, settings.replicas)
     except Unavailable:
         yield Finding(False, f"The store {without_password(url)} does not answer.")

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError
 
 from rooms.errors import Unavailable
-from signaling.stores.store import RETRY_MS, Store, Word, answered
+from signaling.stores.store import AWAY, RETRY_MS, Store, Word, answered
 
 REDIRECTIONS = 5
 """More of them than nodes agree in a moment: then it is `unavailable`."""
@@ -81,7 +81,7 @@ class ClusterStore(Store):
         try:
             await node.execute_pipeline(sent)
             answers = [one.result for one in sent]
-        except (RedisError, OSError, TimeoutError) as error:
+        except AWAY as error:
             answers = [error for _ in sent]
         if any(_speaks_of_trouble(answer) for answer in answers):
             self.redis.nodes_manager.move_node_to_end_of_cached_nodes(node.name)  # asked last for the map
@@ -131,7 +131,7 @@ class ClusterStore(Store):
         try:
             async with asyncio.timeout(self.timeout_s):
                 await self.redis.nodes_manager.initialize()
-        except (RedisError, OSError, TimeoutError):
+        except AWAY:
             return  # whoever asks next finds out the same
 
     def listening(self, home: str) -> Any:
@@ -151,12 +151,12 @@ def _speaks_of_trouble(answer: object) -> bool:
     """A node that does not answer, or a slot that nobody serves: the map may have changed."""
     if isinstance(answer, ResponseError):
         return isinstance(answer, ClusterDownError)
-    return isinstance(answer, RedisError | OSError | TimeoutError)
+    return isinstance(answer, AWAY)
 
 
 async def _pong(node: ClusterNode) -> bool:
     try:
         await node.execute_command("PING")
-    except (RedisError, OSError, TimeoutError):
+    except AWAY:
         return False
     return True

@@ -17,7 +17,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from rooms.errors import Unavailable
 
@@ -28,6 +28,9 @@ RETRY_MS = 1_000
 
 WAIT_SHARE: Final = 0.5
 """Of the time limit of a command: what replicas get to confirm, so that their silence is not taken for the primary's."""
+
+AWAY: Final = (RedisError, RedisClusterException, OSError)
+"""Whatever keeps a store from answering; time limits are OSErrors, too."""
 
 Result = TypeVar("Result")
 Word = str | bytes | int
@@ -53,7 +56,7 @@ async def answered(command: Awaitable[Result]) -> Result:
     included. The outcome of a write is then unknown."""
     try:
         return await command
-    except (RedisError, OSError, TimeoutError) as error:
+    except AWAY as error:
         if isinstance(error, ResponseError):
             log.error("store refused a command", reason=str(error)[:200])
         raise Unavailable(retry_ms=RETRY_MS) from error
