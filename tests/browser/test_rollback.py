@@ -126,6 +126,12 @@ async def _shows(tab: Tab, texts: list[str]) -> None:
     assert {text: await tab.times_read(text) for text in texts} == dict.fromkeys(texts, 1)
 
 
+async def _delete(tab: ChromiumTab, text: str) -> None:
+    article = tab.page.get_by_role("article").filter(has_text=text)
+    await article.get_by_role("button", name="Message actions").click()
+    await tab.page.get_by_role("menuitem", name="Delete").click()
+
+
 async def _log(meeting: Meeting) -> list[dict[str, Any]]:
     """As a client reads it that was never there."""
     client = await PythonClient(meeting.server.url, meeting.pair.mentor, Options()).connect()
@@ -184,9 +190,7 @@ async def test_L8_what_was_deleted_in_the_rolled_back_tail_stays_deleted(
     replica.copy()
     await _say(meeting, (mentor, "regretted after"), (mentor, "meant"))
     for text in ("regretted before", "regretted after"):
-        article = mentor.page.get_by_role("article").filter(has_text=text)
-        await article.get_by_role("button", name="Message actions").click()
-        await mentor.page.get_by_role("menuitem", name="Delete").click()
+        await _delete(mentor, text)
     await _without("regretted", mentee.conversation, "the deletion on the other page")
     await _without("regretted", lambda: mentor.evaluate(OUTBOX), "the deletion on the author's disk")
     await on_redis.fail_over(replica, mentor, mentee)
@@ -195,6 +199,32 @@ async def test_L8_what_was_deleted_in_the_rolled_back_tail_stays_deleted(
     for tab in (mentor, mentee):
         await _without("regretted", tab.conversation, "the deletion published again")
     assert "regretted" not in str(await _log(meeting))
+
+
+async def test_L8_deleting_in_one_tab_takes_the_text_that_another_left_on_the_disk(
+    meeting: Meeting, open_tab: OpenTab
+) -> None:
+    assert isinstance(meeting.mentor, ChromiumTab)
+    other = await open_tab(beside=meeting.mentor)
+    await other.open(f"{meeting.server.url}/r/{meeting.pair.room}")
+    await other.link_is("online")
+    await _say(meeting, (meeting.mentor, "regretted"))
+    await _all_sent(meeting.mentor)
+    await meeting.mentor.page.close()
+    await other.reads("regretted")
+    assert "regretted" in await other.evaluate(OUTBOX)
+    await _delete(other, "regretted")
+    await _without("regretted", lambda: other.evaluate(OUTBOX), "a disk without the deleted text")
+
+
+async def test_L8_after_logging_out_nothing_that_was_said_stays_on_the_device(meeting: Meeting) -> None:
+    mentor = meeting.mentor
+    await _say(meeting, (mentor, "said on a shared computer"))
+    await _all_sent(mentor)
+    assert "shared computer" in await mentor.evaluate(OUTBOX), "kept for a rollback"
+    await mentor.open(f"{meeting.server.url}/")
+    await mentor.press("Log out")
+    await _without("shared computer", lambda: mentor.evaluate(OUTBOX), "an empty disk")
 
 
 async def test_L5_a_page_that_was_closed_brings_its_part_when_it_is_opened_again(

@@ -457,7 +457,7 @@ describe('L3, L5: the outbox over every fault', () => {
           expect(new Set(story.lines.map(({ id }) => id)).size).toBe(story.lines.length);
         },
       ),
-      { numRuns: Number(import.meta.env.VITE_STORIES ?? 1_500) },
+      { numRuns: Number(import.meta.env.VITE_STORIES ?? 4_000) },
     );
   });
 
@@ -690,6 +690,33 @@ describe('L5: what was acknowledged a short while ago', () => {
     const after = seen(outbox, [elsewhere], 'e', 1);
     expect(keys(after)).toEqual(['k1']);
     expect(after[0]?.request).toEqual(said('fourth'));
+  });
+
+  it('L5: what reached the rolled-back log before the news is not undone by what was written before it', () => {
+    const changes: [Request, Request][] = [
+      [
+        { verb: 'chat.edit', id: '1-0', text: 'older' },
+        { verb: 'chat.edit', id: '1-0', text: 'newer' },
+      ],
+      [
+        { verb: 'chat.react', id: '1-0', emoji: '+', on: true },
+        { verb: 'chat.react', id: '1-0', emoji: '+', on: false },
+      ],
+    ];
+    for (const [older, newer] of changes) {
+      const outbox = rolledBack(sending(added(kept(said('one'), older), 'n', newer, 5), 'n'), 6);
+      const event = { kind: 'chat.reacted', id: '3-0', at: 0, key: 'n', by: ME, ref: '1-0' } as LogEvent;
+      const after = seen(outbox, [event], 'e', 6);
+      expect(waiting(after)).toEqual(['k1']);
+      expect(keys(after)).toEqual(['k1', 'n']);
+      const elsewhere = { verb: 'chat.react', id: '1-0', emoji: '-', on: true } as const;
+      expect(keys(acknowledged(added(outbox, 'x', elsewhere, 7), 'x', place('4-0'), true))).toContain('k2');
+    }
+  });
+
+  it('L3: after a day nobody knows whether it is there: it is not published again', () => {
+    expect(waiting(rolledBack(kept(said('one')), KEY_LIFE_MS - 1))).toEqual(['k1']);
+    expect(rolledBack(kept(said('one')), KEY_LIFE_MS)).toEqual([]);
   });
 
   it('L5: a reload keeps it for its time, and asks again for what the newest page does not show', () => {

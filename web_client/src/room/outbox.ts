@@ -198,6 +198,11 @@ export function removed(outbox: Outbox, key: string): Outbox {
   return outbox.filter((entry) => entry.key !== key);
 }
 
+/** Whether nothing has to be done about it, unless the log is rolled back. */
+export function isAcknowledged({ status }: Entry): boolean {
+  return status.kind === 'sent' || status.kind === 'kept';
+}
+
 /** Whether an entry holds a text of the message at `ref`, so that it must go with it (L8). */
 export function isTextOf(entry: Entry, ref: string): boolean {
   const { request, sent } = entry;
@@ -279,10 +284,6 @@ function bounded(outbox: Outbox, now: number): Outbox {
     outbox,
     outbox.filter((entry) => entry.status.kind !== 'kept' || (tooMany-- <= 0 && !isOld(entry, now))),
   );
-}
-
-function isAcknowledged({ status }: Entry): boolean {
-  return status.kind === 'sent' || status.kind === 'kept';
 }
 
 function isOld({ sent }: Entry, now: number, lifeMs = KEPT_MS): boolean {

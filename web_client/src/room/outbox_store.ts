@@ -2,7 +2,7 @@
  * The outbox on disk: IndexedDB, one record per entry, found by room and person. If the browser refuses (private
  * windows, no space) the outbox lives in memory only and `durable` says so.
  */
-import { type Entry, isTextOf, type Outbox } from './outbox';
+import { type Entry, isAcknowledged, isTextOf, type Outbox } from './outbox';
 
 interface Stored extends Entry {
   owner: string;
@@ -70,6 +70,20 @@ export class OutboxStore {
       return null;
     }
   }
+}
+
+/** A log-in ends: what was said and acknowledged does not stay on this device. What still waits does. */
+export async function forgetAcknowledged(person: string): Promise<void> {
+  const database = await open();
+  const transaction = database.transaction('entries', 'readwrite');
+  const store = transaction.objectStore('entries');
+  const all: IDBRequest<Stored[]> = store.getAll();
+  all.onsuccess = () => {
+    for (const entry of all.result)
+      if (entry.owner.endsWith(`\n${person}`) && isAcknowledged(entry)) store.delete(entry.key);
+  };
+  await completed(transaction);
+  database.close();
 }
 
 function open(): Promise<IDBDatabase> {

@@ -219,6 +219,7 @@ describe('the room as a client keeps it', () => {
     const cursor = cursorOf(state.log);
     state = joined(state, answer({ ...model.after(cursor.id, 2), floor: '1-0' }), cursor);
     expect(state.log.floor).toBe('1-0');
+    expect(joined(null, answer({ ...model.newest(2), floor: '1-0' }), null).log.floor).toBe('1-0');
     state = pagedBack(state, { ok: true, ...model.before(state.log.events[0]?.id ?? '', 1), floor: '2-0' });
     expect(state.log.floor).toBe('2-0');
     state = pagedForward(state, { ok: true, events: [], more: false, floor: '3-0' });
