@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import socket
 import time
@@ -24,6 +25,7 @@ from rooms.errors import RoomError, Unavailable
 from rooms.membership import RoomRecord
 from rooms.pushes import IceServer, IceShown, PersonPush
 from signaling.access import Access
+from signaling.addresses import Addresses, AddressRate
 from signaling.check import durability
 from signaling.data_folder import DataFolder
 from signaling.door import Door
@@ -49,6 +51,9 @@ DIST = Path(__file__).parent.parent / "web_client" / "dist"
 
 STORE_TIMEOUT_S = 3.0
 """A command that the store does not answer in this time is `unavailable`, its outcome unknown."""
+
+OTHER_FILES = 500
+"""Open files beside the sockets: stores, static files, what is being closed."""
 
 STOP_S = 1.5
 """What is left of the 10 s of a stop, after the drain, for leaving in order."""
@@ -110,15 +115,25 @@ class Node:
         self.nodes.on_lost = self._nodes_lost
         self.nodes.on_access = self.access.announced
         door = Door(directory, settings.public_url)
+        addresses = Addresses(settings.trusted_proxies)
+        limited = self.metrics.limited_addresses
         self.sockets = SocketServer(
             self.service,
             self.nodes,
             door,
+            AddressRate(
+                addresses,
+                settings.handshakes_per_s,
+                settings.handshakes_burst,
+                limited.labels("handshake").inc,
+            ),
             SocketLimits(
                 message_bytes=settings.message_bytes,
                 packet_bytes=settings.packet_bytes,
                 backlog_bytes=settings.backlog_bytes,
                 connect_timeout_s=settings.connect_timeout_s,
+                sockets_max=settings.sockets_max,
+                handshakes_max=settings.handshakes_max,
                 signals_per_s=settings.signals_per_s,
                 signals_burst=settings.signals_burst,
                 typing_per_s=settings.typing_per_s,
@@ -128,6 +143,9 @@ class Node:
         self.nodes.on_late = self.sockets.ask_to_resume
         self.web = Web(
             door=door,
+            enters=AddressRate(
+                addresses, settings.enters_per_s, settings.enters_burst, limited.labels("enter").inc
+            ),
             directory=directory,
             metrics=self.metrics,
             dist=DIST,
@@ -215,6 +233,7 @@ class Node:
 
 async def serve(settings: Settings, welcome: bool = False) -> None:
     """Serves until SIGTERM or SIGINT, then drains. Prints `listening on http://…` once ready."""
+    _open_files(settings.sockets_max + settings.handshakes_max + OTHER_FILES)
     folder = DataFolder(settings.data)
     folder.prepare()
     listening = _listen(settings.host, settings.port)
@@ -262,6 +281,16 @@ async def _background(work: Any, name: str) -> AsyncIterator[asyncio.Task[None]]
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _open_files(wanted: int) -> None:
+    """As many as the sockets need, if the system lets us: the usual 1024 would end it long before `sockets_max`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("fewer open files are allowed than sockets_max needs", allowed=allowed, needed=wanted)
 
 
 def _listen(host: str, port: int) -> socket.socket:

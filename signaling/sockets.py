@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 import socketio
 import structlog
+from aiohttp import web
 from engineio import packet as engine_packet
 from msgspec import Struct
 
@@ -22,6 +23,7 @@ from rooms import pushes as p
 from rooms.commands import CallSignal, ChatTyping, Command, Ice
 from rooms.errors import Invalid, Limited, RoomError, Unavailable, Unsupported
 from signaling import answers, packets
+from signaling.addresses import AddressRate
 from signaling.buckets import TokenBucket
 from signaling.connection import Identity
 from signaling.engine import EngineServer, EngineSocket
@@ -34,6 +36,9 @@ log = structlog.get_logger()
 
 IN_FLIGHT_MAX = 512
 """Requests of one socket that may wait or be under way; more are answered `limited`."""
+
+FULL_RETRY_MS = 5_000
+"""What somebody is told to wait for whom there is no room here now."""
 
 PING_EVERY_S = 10
 PING_TIMEOUT_S = 8
@@ -49,6 +54,8 @@ class SocketLimits(Struct, frozen=True):
     packet_bytes: int
     backlog_bytes: int
     connect_timeout_s: float
+    sockets_max: int
+    handshakes_max: int
     signals_per_s: float
     signals_burst: int
     typing_per_s: float
@@ -105,14 +112,23 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     """`draining` says why no new socket is taken, or None."""
 
     def __init__(
-        self, service: Service, nodes: Nodes, door: Door, limits: SocketLimits, metrics: Metrics
+        self,
+        service: Service,
+        nodes: Nodes,
+        door: Door,
+        handshakes: AddressRate,
+        limits: SocketLimits,
+        metrics: Metrics,
     ) -> None:
         self._service = service
         self._nodes = nodes
         self._door = door
+        self._handshakes = handshakes
         self._limits = limits
         self._metrics = metrics
+        metrics.handshakes.set_function(lambda: len(self._unknown))
         self._connections: dict[str, SocketConnection] = {}
+        self._entering = 0
         self._unknown: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
@@ -129,6 +145,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             http_compression=False,
             logger=_quiet,
             engineio_logger=_quiet,
+            admit=self._admit,
             backlog_bytes=limits.backlog_bytes,
             on_overflow=metrics.overflows.inc,
         )
@@ -137,6 +154,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         return EngineServer
 
     # From the transport
+
+    def _admit(self, request: web.Request) -> None:
+        """Before anything is kept of a new transport. Raises `Limited`, `Unavailable`: HTTP 429, 503."""
+        try:
+            self._handshakes.take(request)
+            if len(self._unknown) >= self._limits.handshakes_max:
+                raise Unavailable("Too many are coming in at this moment.", retry_ms=FULL_RETRY_MS)
+        except RoomError as error:
+            self._metrics.refused_sockets.labels(error.code).inc()
+            raise
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         await super()._handle_eio_connect(eio_sid, environ)
@@ -204,6 +231,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     # Handshake
 
     async def _welcome(self, socket: EngineSocket, data: msgspec.Raw) -> None:
+        self._entering += 1
         try:
             connection = await self._admitted(socket, data)
         except answers.UndecodableError:
@@ -218,6 +246,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             log.exception("handshake failed")
             await socket.close()
             return
+        finally:
+            self._entering -= 1
         if socket.closing or socket.closed:
             self._nodes.forget(connection)
             self._service.disconnected(connection)
@@ -232,6 +262,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _admitted(self, socket: EngineSocket, data: msgspec.Raw) -> SocketConnection:
         if self.draining:
             raise Unavailable("This server is being restarted.", retry_ms=1_000)
+        if len(self._connections) + self._entering > self._limits.sockets_max:
+            raise Unavailable("This server is full at this moment.", retry_ms=FULL_RETRY_MS)
         auth = answers.strictly(_auth, bytes(data))
         request = self.environ.get(socket.sid, {}).get("aiohttp.request")
         identity = await self._door.identify(auth, request, socket.origin)
