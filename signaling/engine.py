@@ -75,6 +75,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         super().__init__(server, sid)
         self.origin: str | None = None
         self.waiting_bytes = 0
+        self.ended = asyncio.Event()
         self._websocket: WebSocket | None = None
         self._cut: asyncio.TimerHandle | None = None
 
@@ -120,6 +121,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
 
     def _end(self) -> None:
         self.closed = True
+        self.ended.set()
         self.server.sockets.pop(self.sid, None)
         if self._cut:
             self._cut.cancel()

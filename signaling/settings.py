@@ -114,11 +114,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=0,
-            le=8,
+            le=7,
             description="Seconds that clients get to move to another server when this one stops."
-            " At most 8: the whole stop has to fit into 10 s.",
+            " At most 7: the whole stop has to fit into 10 s.",
         ),
-    ] = 8
+    ] = 7
+    drain_notice_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=4000,
+            description="Milliseconds of drain_s in which a server that stops is not ready but still takes sockets,"
+            " so that a load balancer's health check notices first. Without trusted_proxies there is none to wait for.",
+        ),
+    ] = 1000
     node_lease_ms: Annotated[
         int,
         Meta(

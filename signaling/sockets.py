@@ -6,6 +6,7 @@ A python-socketio server; below it `engine`, behind it `service`. It owns the so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -109,7 +110,7 @@ class SocketConnection:
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
-    """`draining` says why no new socket is taken, or None."""
+    """While `draining` no new socket is taken; while `finishing` no request is."""
 
     def __init__(
         self,
@@ -134,6 +135,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
+        self.finishing = False
+        self._leave_by_s = 0.0
         super().__init__(
             async_mode="aiohttp",
             serializer="msgpack",
@@ -190,7 +193,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _handle_eio_message(self, eio_sid: str, data: bytes | str) -> None:
         socket: EngineSocket | None = self.eio.sockets.get(eio_sid)
-        if socket is None or socket.closing:
+        if socket is None or socket.closing or self.finishing:
             return
         if isinstance(data, str):
             await self._refuse_json(socket)
@@ -258,6 +261,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             timer.cancel()
         self._metrics.sockets.inc()
         connection.open(packets.control(packets.CONNECT, "/", {"sid": connection.id}))
+        if self.draining:  # it came in while everybody else was told
+            connection.send(self._goaway())
 
     async def _admitted(self, socket: EngineSocket, data: msgspec.Raw) -> SocketConnection:
         if self.draining:
@@ -337,29 +342,44 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def say_goaway(self, in_ms: int) -> None:
         """C3: everybody is asked to move to another server, or to come back to this one's successor."""
         self.draining = True
-        frame = packets.event("goaway", packets.pack(p.GoawayPush(in_ms=in_ms, reason="drain")))
+        self._leave_by_s = time.monotonic() + in_ms / 1000
+        frame = self._goaway()
         for connection in self._connections.values():
             connection.send(frame)
+
+    def _goaway(self) -> bytes:
+        left_ms = max(0, round((self._leave_by_s - time.monotonic()) * 1000))
+        return packets.event("goaway", packets.pack(p.GoawayPush(in_ms=left_ms, reason="drain")))
 
     def ask_to_resume(self) -> None:
         """Closes every socket without a word: clients come back and say where they were (R2, L5, K5)."""
         for connection in list(self._connections.values()):
             self._own(connection.socket.close())
 
-    async def drained(self, within_s: float) -> None:
-        """Waits until nobody is connected and nothing is in flight, at most `within_s`."""
+    async def emptied(self, within_s: float) -> bool:
+        """Waits until nobody is connected, at most `within_s`."""
         try:
             async with asyncio.timeout(within_s):
                 await self._empty.wait()
-                if self._tasks:
-                    await asyncio.wait(self._tasks)
         except TimeoutError:
-            log.info("drained", left=len(self._connections))
+            return False
+        return True
 
-    async def close_all(self) -> None:
-        for socket in list(self.eio.sockets.values()):
+    async def finish(self, within_s: float) -> None:
+        """Answers the requests that are under way, takes no more, and closes every socket in order: what waits for it is
+        written first. What is not done within the time is cut; its client asks again with the same key."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s / 2):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        self.finishing = True
+        sockets: list[EngineSocket] = list(self.eio.sockets.values())
+        for socket in sockets:
             await socket.close()
-        await self.eio.shutdown()
+        if ends := [asyncio.ensure_future(socket.ended.wait()) for socket in sockets]:
+            _, pending = await asyncio.wait(ends, timeout=within_s / 2)
+            for end in pending:
+                end.cancel()
 
     def _own(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
