@@ -148,6 +148,19 @@ async def test_C3_told_twice_it_waits_for_nobody_and_closes_in_order(
     assert time.monotonic() - began < 4
 
 
+async def test_C3_a_socket_that_stays_is_closed_in_order(own_server: OpenServer) -> None:
+    server = await own_server(DRAIN_S=0)
+    pair = await server.pair()
+    socket = await RawSocket.open(server.url)
+    await socket.connect({"v": 1, "device": new_key(), "token": pair.mentor.token})
+    server.ask_to_stop()
+    goaway, *more = await socket.closed()
+    assert (goaway["data"][0], more) == ("goaway", [])
+    assert socket.told
+    await socket.stop()
+    assert await server.ended(timeout_s=DRAIN_S) == 0
+
+
 async def test_C3_who_comes_in_while_it_drains_is_asked_to_go_too(
     connect_python: Fleet, own_server: OpenServer
 ) -> None:
