@@ -30,7 +30,7 @@ class CommandFailedError(Exception):
         self.output = output
 
 
-def _with_us() -> list[str]:
+def with_us() -> list[str]:
     """A prefix that ends the server when the test process is killed, where util-linux has it."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
@@ -87,7 +87,7 @@ class Server:
         before = len(self.log)
         with self.log_file.open("ab") as sink:
             self._process = await asyncio.create_subprocess_exec(
-                *_with_us(),
+                *with_us(),
                 *(needs_program("telementor"), "serve", "--host", "127.0.0.1", "--port", str(self._port)),
                 *("--data", str(self.data)),
                 env=environment(self.settings),
