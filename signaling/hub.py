@@ -283,12 +283,12 @@ class Hub:
 
     async def _read_on(self, resident: Resident) -> bool:
         after = resident.tail or "0-0"
-        entries, more = await self._log.page(
+        missed = await self._log.page(
             resident.slug, before=None, after=after, limit=REPAIR_PAGE, max_bytes=REPAIR_BYTES
         )
-        for entry in entries:
+        for entry in missed.entries:
             self._deliver(resident, entry)
-        return more
+        return missed.more
 
     def _drop_announced(self, resident: Resident, announced: int) -> None:
         """Events announced before the log was read are in what was read, or a store that lost them never had them."""
