@@ -27,6 +27,7 @@ from signaling.access import Access
 from signaling.check import durability
 from signaling.data_folder import DataFolder
 from signaling.door import Door
+from signaling.housekeeping import Housekeeping
 from signaling.hub import Hub
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
@@ -40,6 +41,7 @@ from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import Registry, person_channel
+from signaling.stores.turns import Turns
 from signaling.web import Web
 
 log = structlog.get_logger()
@@ -62,7 +64,12 @@ class Node:
     """One server process: everything between its sockets and its stores."""
 
     def __init__(
-        self, settings: Settings, directory: Directory, store_url: str, public_url: str | None
+        self,
+        settings: Settings,
+        directory: Directory,
+        store_url: str,
+        public_url: str | None,
+        embedded: EmbeddedStore | None,
     ) -> None:
         self.settings = settings
         self.directory = directory
@@ -104,6 +111,14 @@ class Node:
             ice=_ice(settings),
             now_ms=now_ms,
             new_id=lambda: str(uuid.uuid4()),
+        )
+        self.housekeeping = Housekeeping(
+            directory,
+            room_log,
+            Turns(self.redis, name),
+            every_s=settings.housekeeping_s,
+            rewrite=embedded.rewrite if embedded else None,
+            rewrite_every_s=settings.store_rewrite_s,
         )
         self.nodes.on_presence = self._presence
         self.nodes.on_due = self.service.settle
@@ -148,6 +163,7 @@ class Node:
             tasks.create_task(self.nodes.run(), name="beats")
             tasks.create_task(self.access.run(), name="access")
             tasks.create_task(self.hub.sweep(), name="sweep")
+            tasks.create_task(self.housekeeping.run(), name="housekeeping")
 
     async def stop(self) -> None:
         await self.sockets.close_all()
@@ -220,14 +236,15 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
     listening = _listen(settings.host, settings.port)
     told = _told_to_stop()
     async with contextlib.AsyncExitStack() as stack:
-        store_url = settings.redis or await _embedded(stack, folder)
+        embedded = None if settings.redis else await _embedded(stack, folder)
+        store_url = embedded.url if embedded else settings.redis or ""
         directory = await Directory.open(
             settings.database or folder.sqlite_url, now_ms, login_ttl_days=settings.login_ttl_days
         )
         stack.push_async_callback(directory.close)
         address = _address(settings.host, listening)
         public_url = settings.public_url or address
-        node = Node(settings, directory, store_url, settings.public_url)
+        node = Node(settings, directory, store_url, settings.public_url, embedded)
         stack.push_async_callback(node.stop)
         await node.start()
         running = await stack.enter_async_context(_background(node.run(), "node"))
@@ -246,12 +263,12 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
         await _drain(node)
 
 
-async def _embedded(stack: contextlib.AsyncExitStack, folder: DataFolder) -> str:
+async def _embedded(stack: contextlib.AsyncExitStack, folder: DataFolder) -> EmbeddedStore:
     store = EmbeddedStore(folder)
-    url = await store.start()
+    await store.start()
     stack.push_async_callback(store.stop)
     await stack.enter_async_context(_background(store.watch(), "store"))
-    return url
+    return store
 
 
 @contextlib.asynccontextmanager
