@@ -78,7 +78,8 @@ async def _refuse_unless_empty(database: Database, redis: Redis, file: Path) -> 
         if await connection.scalar(sa.select(sa.func.count()).select_from(person)):
             raise BackupError("There are people in the database already; restore into an empty data folder.")
     for record in _records(file):
-        if "room" in record and await redis_client.answered(redis.exists(*_names(record))):
+        there: int = await redis_client.answered(redis.exists(*_names(record))) if "room" in record else 0
+        if there:
             raise BackupError("The store holds a room of this backup already; restore into an empty store.")
 
 
