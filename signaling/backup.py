@@ -13,8 +13,10 @@ from typing import Any
 import msgpack
 import sqlalchemy as sa
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from rooms.errors import Unavailable
 from signaling.open_stores import open_database, open_store
 from signaling.settings import Settings
 from signaling.stores import redis_client
@@ -131,4 +133,11 @@ async def _bring_back(redis: Redis, slug: str, keys: dict[str, tuple[bytes, int]
     async with redis.pipeline(transaction=True) as pipe:
         for name, (dump, life_ms) in keys.items():
             pipe.restore(f"{{{slug}}}:{name}", max(0, life_ms), dump)
-        await redis_client.answered(pipe.execute())
+        try:
+            await redis_client.answered(pipe.execute())
+        except Unavailable as error:
+            if isinstance(error.__cause__, ResponseError):
+                raise BackupError(
+                    "The store refuses the rooms; restore with the engine that wrote them."
+                ) from error
+            raise

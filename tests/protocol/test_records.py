@@ -162,7 +162,7 @@ async def test_operators_export_is_the_history_in_json_lines(
 async def test_operators_export_works_without_a_server_and_of_a_removed_room(
     connect_python: Fleet, own_server: OpenServer
 ) -> None:
-    server = await own_server()
+    server = await own_server(DRAIN_S=0)
     pair = await server.pair()
     await say(await _alone(connect_python, server, pair), pair.room, "kept")
     await server.command("pair", "remove", "--room", pair.room)
@@ -238,7 +238,7 @@ async def test_operators_erase_takes_back_what_somebody_wrote(
 
 
 async def test_operators_erase_works_without_a_server(connect_python: Fleet, own_server: OpenServer) -> None:
-    server = await own_server()
+    server = await own_server(DRAIN_S=0)
     pair = await server.pair()
     doomed = _words()
     await say(await _alone(connect_python, server, pair), pair.room, doomed)
