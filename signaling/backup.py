@@ -6,13 +6,14 @@ fit each other. Who is present, and rates, are of the moment and are left out.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import sqlalchemy as sa
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import ResponseError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +22,7 @@ from signaling.open_stores import open_database, open_store
 from signaling.settings import Settings
 from signaling.stores import redis_client
 from signaling.stores.database import Database
+from signaling.stores.redis_client import Store
 from signaling.stores.tables import audit, metadata, pair, person
 from signaling.whole_file import whole_file
 
@@ -35,7 +37,7 @@ class BackupError(Exception):
 
 async def backup(settings: Settings, file: Path) -> int:
     """Writes `file` (0600, whole or not at all) and returns the number of rooms. Works beside a running server."""
-    async with open_database(settings) as database, open_store(settings) as redis:
+    async with open_database(settings) as database, open_store(settings) as store:
         with whole_file(file) as out:
             out.write(msgpack.packb({"telementor": FORMAT}))
             async with database.reading() as connection:
@@ -46,7 +48,7 @@ async def backup(settings: Settings, file: Path) -> int:
                     )
                 slugs = list((await connection.execute(sa.select(pair.c.slug))).scalars())
             for slug in slugs:
-                out.write(msgpack.packb({"room": slug, "keys": await _dumped(redis, slug)}))
+                out.write(msgpack.packb({"room": slug, "keys": await _dumped(store.redis, slug)}))
     return len(slugs)
 
 
@@ -56,8 +58,8 @@ async def restore(settings: Settings, file: Path) -> int:
     if next(_records(file), {}).get("telementor") != FORMAT:
         raise BackupError(f"{file} is not a backup of this version of telementor.")
     rooms: list[list[str]] = []
-    async with open_database(settings) as database, open_store(settings, alone=True) as redis:
-        await _refuse_unless_empty(database, redis, file)
+    async with open_database(settings) as database, open_store(settings, alone=True) as store:
+        await _refuse_unless_empty(database, store, file)
         try:
             async with database.writing() as connection:
                 for table in reversed(metadata.sorted_tables):
@@ -67,21 +69,20 @@ async def restore(settings: Settings, file: Path) -> int:
                         await _fill(connection, metadata.tables[record["table"]], record)
                     elif "room" in record:
                         rooms.append(_names(record))
-                        await _bring_back(redis, record["room"], record["keys"])
+                        await _bring_back(store.redis, record["room"], record["keys"])
         except BaseException:
             for names in rooms:
-                await redis_client.answered(redis.delete(*names))
+                await store.run("DEL", *names)
             raise
     return len(rooms)
 
 
-async def _refuse_unless_empty(database: Database, redis: Redis, file: Path) -> None:
+async def _refuse_unless_empty(database: Database, store: Store, file: Path) -> None:
     async with database.reading() as connection:
         if await connection.scalar(sa.select(sa.func.count()).select_from(person)):
             raise BackupError("There are people in the database already; restore into an empty data folder.")
     for record in _records(file):
-        there: int = await redis_client.answered(redis.exists(*_names(record))) if "room" in record else 0
-        if there:
+        if "room" in record and await store.run("EXISTS", *_names(record)):
             raise BackupError("The store holds a room of this backup already; restore into an empty store.")
 
 
@@ -112,11 +113,11 @@ def _records(file: Path) -> Iterator[dict[str, Any]]:
             raise BackupError(f"{file} is damaged.") from error
 
 
-async def _dumped(redis: Redis, slug: str) -> dict[str, tuple[bytes, int]]:
+async def _dumped(redis: Redis | RedisCluster, slug: str) -> dict[str, tuple[bytes, int]]:
     """The room's keys as the store dumps them, with what is left of their lives in milliseconds (-1: they stay)."""
-    seconds, _ = await redis_client.answered(redis.time())
-    today = int(seconds) // DAY_S
-    names = [*KEPT, f"keys:{today}", f"keys:{today - 1}"]
+    today = int(time.time()) // DAY_S
+    # The store's clock may be past midnight when ours is not yet.
+    names = [*KEPT, *(f"keys:{day}" for day in (today - 1, today, today + 1))]
     async with redis.pipeline(transaction=True) as pipe:
         for name in names:
             pipe.dump(f"{{{slug}}}:{name}")
@@ -129,7 +130,7 @@ async def _dumped(redis: Redis, slug: str) -> dict[str, tuple[bytes, int]]:
     }
 
 
-async def _bring_back(redis: Redis, slug: str, keys: dict[str, tuple[bytes, int]]) -> None:
+async def _bring_back(redis: Redis | RedisCluster, slug: str, keys: dict[str, tuple[bytes, int]]) -> None:
     async with redis.pipeline(transaction=True) as pipe:
         for name, (dump, life_ms) in keys.items():
             pipe.restore(f"{{{slug}}}:{name}", max(0, life_ms), dump)

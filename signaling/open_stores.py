@@ -6,14 +6,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
-
 from signaling.data_folder import DataFolder, FolderInUseError
 from signaling.settings import Settings
 from signaling.stores import redis_client
 from signaling.stores.database import Database
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
+from signaling.stores.redis_client import Store
 
 TIMEOUT_S = 30.0
 """For one command of the store: a whole room is read or written by one."""
@@ -51,7 +50,7 @@ async def open_directory(settings: Settings) -> AsyncIterator[Directory]:
 
 
 @asynccontextmanager
-async def open_store(settings: Settings, *, alone: bool = False) -> AsyncIterator[Redis]:
+async def open_store(settings: Settings, *, alone: bool = False) -> AsyncIterator[Store]:
     """The store of a running server, or our own, started for as long as it takes. `alone`: an embedded one must not be in
     use (FolderInUseError)."""
     embedded = None if settings.redis else EmbeddedStore(_prepared(settings))
@@ -63,10 +62,10 @@ async def open_store(settings: Settings, *, alone: bool = False) -> AsyncIterato
             if alone:
                 raise
             url, embedded = embedded.url, None
-    redis = redis_client.connect(url, TIMEOUT_S, connections=2)
+    store = redis_client.connect(url, TIMEOUT_S, connections=4)
     try:
-        yield redis
+        yield store
     finally:
-        await redis.aclose()
+        await store.aclose()
         if embedded is not None:
             await embedded.stop()

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import msgpack
 from msgspec import Struct
-from redis.asyncio import Redis
 
 from rooms import chat, events
 from rooms.commands import ChatDelete, ChatReact
@@ -23,8 +22,8 @@ from rooms.ports import Draft, Request, Rewrite, RoomLog, Stale
 from signaling.data_folder import DataFolder
 from signaling.open_stores import open_directory, open_store
 from signaling.settings import Settings
-from signaling.stores import redis_client
 from signaling.stores.embedded import EmbeddedStore
+from signaling.stores.redis_client import Store
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import person_channel
 
@@ -45,10 +44,10 @@ TRIES = 5
 async def export(settings: Settings, slug: str) -> AsyncGenerator[str, None]:
     """A room as JSON Lines: a header, then every event as history shows it. Also of a room that was removed, and beside a
     running server: what is said meanwhile is in it. Raises RoomUnknownError, `Unavailable`."""
-    async with open_directory(settings) as directory, open_store(settings) as redis:
+    async with open_directory(settings) as directory, open_store(settings) as store:
         record = await directory.kept_room(slug)
-        room_log = RedisRoomLog(redis)
-        epoch = (await room_log.snapshot(slug)).epoch
+        room_log = RedisRoomLog(store)
+        (head,) = await room_log.heads([slug])
         floor = (await room_log.page(slug, before=None, after=None, limit=1, max_bytes=PAGE_BYTES)).floor
         now_ms = time.time_ns() // 1_000_000
         header = {
@@ -59,7 +58,7 @@ async def export(settings: Settings, slug: str) -> AsyncGenerator[str, None]:
                 {"person": member.person, "name": member.name, "role": member.role, "tz": member.tz}
                 for member in record.members
             ],
-            "epoch": epoch or None,
+            "epoch": head.epoch or None,
             "floor": floor,
             "exported_at": now_ms,
             "exported_at_utc": _utc(now_ms),
@@ -111,10 +110,10 @@ async def erase(settings: Settings, person: str) -> Erased:
     are gone. Those who are in a room with them see it happen. May be interrupted, and is then called again.
     Raises PersonUnknownError, `Unavailable`, EmbeddedStoreError."""
     messages = reactions = 0
-    async with open_directory(settings) as directory, open_store(settings) as redis:
+    async with open_directory(settings) as directory, open_store(settings) as store:
         await directory.revoke_all(person)
-        await _until_they_are_out(redis, person)
-        room_log = RedisRoomLog(redis)
+        await _until_they_are_out(store, person)
+        room_log = RedisRoomLog(store, settings.replicas)
         for slug in await directory.kept_rooms_of(person):
             more_messages, more_reactions = await _erase_from(room_log, slug, person)
             messages, reactions = messages + more_messages, reactions + more_reactions
@@ -126,11 +125,11 @@ async def erase(settings: Settings, person: str) -> Erased:
     return Erased(messages, reactions, closed)
 
 
-async def _until_they_are_out(redis: Redis, person: str) -> None:
+async def _until_they_are_out(store: Store, person: str) -> None:
     """So that they say nothing more while we go through what they said. A dead server's sockets stay known: for those the
     time that a living one has (C4) is waited out."""
     until = asyncio.get_running_loop().time() + CLOSED_S
-    while await redis_client.answered(redis.exists(f"{person_channel(person)}:sockets")):
+    while await store.run("EXISTS", f"{person_channel(person)}:sockets"):
         if asyncio.get_running_loop().time() > until:
             return
         await asyncio.sleep(0.1)

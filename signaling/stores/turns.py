@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from redis.asyncio import Redis
-
-from signaling.stores.redis_client import answered
+from signaling.stores.redis_client import Store
 
 
 class Turns:
     """Every method raises `Unavailable` when the store is away."""
 
-    def __init__(self, redis: Redis, node: str) -> None:
-        self._redis = redis
+    def __init__(self, store: Store, node: str) -> None:
+        self._store = store
         self._node = node
 
     async def take(self, task: str, every_ms: int) -> bool:
         """True for one node, the one whose turn it is; nobody has the next one before `every_ms` are over."""
-        return bool(await answered(self._redis.set(_name(task), self._node, nx=True, px=every_ms)))
+        return bool(await self._store.run("SET", _name(task), self._node, "NX", "PX", every_ms))
 
     async def give_back(self, task: str) -> None:
         """It was not done: the next node that asks has the turn."""
-        await answered(self._redis.delete(_name(task)))
+        await self._store.run("DEL", _name(task))
 
 
 def _name(task: str) -> str:

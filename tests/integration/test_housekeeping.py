@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from rooms import events
@@ -19,6 +18,7 @@ from signaling.housekeeping import Housekeeping
 from signaling.stores import redis_client
 from signaling.stores.directory import Directory, Named
 from signaling.stores.engine import EmbeddedStoreError
+from signaling.stores.redis_client import Store
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.turns import Turns
 from tests.support.condition import until
@@ -36,9 +36,9 @@ def store_url() -> Iterator[str]:
 
 
 @pytest.fixture
-async def redis(store_url: str) -> AsyncIterator[Redis]:
+async def store(store_url: str) -> AsyncIterator[Store]:
     client = redis_client.connect(store_url, 5)
-    await client.flushall()
+    await client.redis.flushall()
     yield client
     await client.aclose()
 
@@ -73,32 +73,32 @@ class Rewriter:
         self.done += 1
 
 
-async def say(redis: Redis, slug: str) -> None:
+async def say(store: Store, slug: str) -> None:
     key = str(uuid.uuid4())
     body = events.encode(ChatPosted(by="ann", key=key, text="x"))
-    await RedisRoomLog(redis).write(slug, (Draft(key, body),))
+    await RedisRoomLog(store).write(slug, (Draft(key, body),))
 
 
 def node(
-    redis: Redis, directory: Directory, rewrite: Rewriter, name: str = "one", every_s: int = 1
+    store: Store, directory: Directory, rewrite: Rewriter, name: str = "one", every_s: int = 1
 ) -> Housekeeping:
     return Housekeeping(
         directory,
-        RedisRoomLog(redis),
-        Turns(redis, name),
+        RedisRoomLog(store),
+        Turns(store, name),
         every_s=every_s,
         rewrite=rewrite,
         rewrite_every_s=DAY_S,
     )
 
 
-async def test_one_node_has_the_turn_until_its_time_is_over_or_it_gives_it_back(redis: Redis) -> None:
-    one, other = Turns(redis, "one"), Turns(redis, "other")
+async def test_one_node_has_the_turn_until_its_time_is_over_or_it_gives_it_back(store: Store) -> None:
+    one, other = Turns(store, "one"), Turns(store, "other")
     assert await one.take("a", 60_000)
     assert not await other.take("a", 60_000)
     assert not await one.take("a", 60_000)
     assert await other.take("b", 60_000)
-    (left_ms,) = [await redis.pttl(name) for name in await redis.keys("*:a")]
+    (left_ms,) = [await store.redis.pttl(name) for name in await store.redis.keys("*:a")]
     assert 0 < left_ms <= 60_000
     await one.give_back("a")
     assert await other.take("a", 20)
@@ -109,18 +109,18 @@ async def test_one_node_has_the_turn_until_its_time_is_over_or_it_gives_it_back(
     await until(over, "the turn's end")
 
 
-async def test_of_several_nodes_one_does_what_comes_round(redis: Redis, directory: Directory) -> None:
+async def test_of_several_nodes_one_does_what_comes_round(store: Store, directory: Directory) -> None:
     rewrite = Rewriter()
     added = await directory.add_pair(Named("A", "a@example.org"), Named("B", "b@example.org"))
     await directory.set_retention(Retention(days=None, count=1))
 
     async def left() -> int:
-        return int(await redis.xlen(f"{{{added.slug}}}:log"))
+        return int(await store.redis.xlen(f"{{{added.slug}}}:log"))
 
-    async with kept(*(node(redis, directory, rewrite, name) for name in ("one", "two", "three"))):
+    async with kept(*(node(store, directory, rewrite, name) for name in ("one", "two", "three"))):
         for _ in range(2):
-            await say(redis, added.slug)
-            await say(redis, added.slug)
+            await say(store, added.slug)
+            await say(store, added.slug)
 
             async def trimmed() -> bool:
                 return await left() == 1
@@ -129,16 +129,16 @@ async def test_of_several_nodes_one_does_what_comes_round(redis: Redis, director
     assert rewrite.done == 1, "once a day, however many nodes and rounds there are"
 
 
-async def test_what_fails_is_done_at_the_next_turn(redis: Redis, directory: Directory) -> None:
+async def test_what_fails_is_done_at_the_next_turn(store: Store, directory: Directory) -> None:
     rewrite = Rewriter(failures=2)
     with capture_logs() as logged:
-        async with kept(node(redis, directory, rewrite)):
+        async with kept(node(store, directory, rewrite)):
             await until(lambda: rewrite.done, "the rewrite")
     told = [line for line in logged if line["event"] == "housekeeping was put off"]
     assert [line["task"] for line in told] == ["rewrite", "rewrite"]
 
 
-async def test_a_store_that_is_away_stops_nothing(directory: Directory, redis: Redis) -> None:
+async def test_a_store_that_is_away_stops_nothing(directory: Directory, store: Store) -> None:
     away = redis_client.connect("unix:///nowhere/at/all.sock", 1)
     rewrite = Rewriter()
     with capture_logs() as logged:
@@ -150,7 +150,7 @@ async def test_a_store_that_is_away_stops_nothing(directory: Directory, redis: R
 
 
 async def test_a_round_goes_through_more_rooms_than_are_read_at_once(
-    redis: Redis, directory: Directory, monkeypatch: pytest.MonkeyPatch
+    store: Store, directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("signaling.housekeeping.ROOMS_AT_ONCE", 2)
     slugs = []
@@ -158,10 +158,10 @@ async def test_a_round_goes_through_more_rooms_than_are_read_at_once(
         mentee = Named("B", f"b{number}@example.org")
         slugs.append((await directory.add_pair(Named("A", "a@example.org"), mentee)).slug)
         for _ in range(3):
-            await say(redis, slugs[-1])
+            await say(store, slugs[-1])
     await directory.set_retention(Retention(days=None, count=1))
     with capture_logs() as logged:
-        async with kept(node(redis, directory, Rewriter())):
+        async with kept(node(store, directory, Rewriter())):
             await until(lambda: logged, "the end of a round")
     assert [(line["event"], line["events"]) for line in logged] == [("retention removed events", 10)]
-    assert [await redis.xlen(f"{{{slug}}}:log") for slug in slugs] == [1] * 5
+    assert [await store.redis.xlen(f"{{{slug}}}:log") for slug in slugs] == [1] * 5

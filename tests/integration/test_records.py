@@ -66,8 +66,8 @@ def mine(tmp_path: Path) -> Settings:
 
 
 async def test_an_erasure_that_was_interrupted_is_finished_by_the_next(mine: Settings) -> None:
-    async with open_directory(mine) as directory, open_store(mine) as redis:
-        log = RedisRoomLog(redis)
+    async with open_directory(mine) as directory, open_store(mine) as store:
+        log = RedisRoomLog(store)
         pair = await directory.add_pair(MARA, MIO)
         token = await directory.new_token(pair.mentor.id, HOUR_S)
         said = [(await say(log, pair.slug, pair.mentor.id, f"{number}")).ids[0] for number in range(200)]
@@ -81,10 +81,7 @@ async def test_an_erasure_that_was_interrupted_is_finished_by_the_next(mine: Set
             if len(heard) >= 20:
                 first.cancel()  # again and again: before Python 3.12 one that falls into a send is lost
 
-        async def restored() -> None: ...
-
-        channels = Channels(redis, hear, restored, 5)
-        channels.start()
+        channels = Channels(store, hear, lambda _: None)
         await channels.subscribe(channel(pair.slug))
         first = asyncio.create_task(records.erase(mine, pair.mentor.id))
         await asyncio.wait([first])
@@ -121,8 +118,8 @@ class House:
         self.request: Request
 
     async def live(self) -> None:
-        async with open_directory(self.settings) as directory, open_store(self.settings) as redis:
-            log = RedisRoomLog(redis)
+        async with open_directory(self.settings) as directory, open_store(self.settings) as store:
+            log = RedisRoomLog(store)
             self.pair = pair = await directory.add_pair(MARA, MIO)
             self.said = [(await say(log, pair.slug, pair.mentor.id, f"{n}")).ids[0] for n in range(6)]
             self.edited = (await edit(log, pair.slug, pair.mentor.id, self.said[4], "edited")).ids[0]
@@ -148,8 +145,8 @@ async def house(request: pytest.FixtureRequest, store_url: str, tmp_path: Path) 
     made = House(Settings(data=tmp_path / "data", redis=f"{store_url}?db=0", database=database))
     await made.live()
     yield made
-    async with open_store(made.settings) as redis:
-        await redis.flushall()
+    async with open_store(made.settings) as store:
+        await store.redis.flushall()
 
 
 @pytest.fixture
@@ -166,8 +163,8 @@ async def test_a_backup_of_external_stores_brings_everything_back(
     assert await backup(house.settings, file) == 1
     assert await restore(elsewhere, file) == 1
     slug = house.pair.slug
-    async with open_directory(elsewhere) as directory, open_store(elsewhere) as redis:
-        log = RedisRoomLog(redis)
+    async with open_directory(elsewhere) as directory, open_store(elsewhere) as store:
+        log = RedisRoomLog(store)
         assert await directory.retention() == Retention(days=None, count=3)
         assert await directory.room(slug) is not None
         resumed = await log.resume(slug, None, 10, BIG)
@@ -202,13 +199,13 @@ async def test_L5_after_an_older_backup_a_newer_cursor_has_diverged(
 ) -> None:
     await backup(house.settings, tmp_path / "backup")
     slug = house.pair.slug
-    async with open_store(house.settings) as redis:
-        log = RedisRoomLog(redis)
-        epoch = (await log.snapshot(slug)).epoch
+    async with open_store(house.settings) as store:
+        log = RedisRoomLog(store)
+        epoch = (await log.heads([slug]))[0].epoch
         late = (await say(log, slug, house.pair.mentor.id, "after the backup")).ids[0]
     await restore(elsewhere, tmp_path / "backup")
-    async with open_store(elsewhere) as redis:
-        log = RedisRoomLog(redis)
+    async with open_store(elsewhere) as store:
+        log = RedisRoomLog(store)
         assert (await log.resume(slug, Seen(epoch, late, None), 10, BIG)).reset == "diverged"
         await say(log, slug, house.pair.mentee.id, "life goes on")
         assert (await log.resume(slug, Seen(epoch, late, None), 10, BIG)).reset == "diverged"
@@ -219,11 +216,11 @@ async def test_a_restore_into_a_store_that_has_a_room_is_refused(
 ) -> None:
     await backup(house.settings, tmp_path / "backup")
     halfway = Settings(data=house.settings.data, redis=house.settings.redis, database=elsewhere.database)
-    async with open_store(halfway) as redis:
-        before = {name: await redis.dump(name) for name in await redis.keys("*")}
+    async with open_store(halfway) as store:
+        before = {name: await store.redis.dump(name) for name in await store.redis.keys("*")}
         with pytest.raises(BackupError, match="holds a room of this backup already"):
             await restore(halfway, tmp_path / "backup")
-        assert {name: await redis.dump(name) for name in await redis.keys("*")} == before
+        assert {name: await store.redis.dump(name) for name in await store.redis.keys("*")} == before
     async with open_directory(halfway) as directory:
         assert await directory.kept_rooms_of(house.pair.mentor.id) == []
 
@@ -243,8 +240,8 @@ async def test_a_restore_that_fails_leaves_the_stores_empty(
     (tmp_path / "spoilt").write_bytes((tmp_path / "backup").read_bytes() + spoilt)
     with pytest.raises(BackupError, match="refuses the rooms"):
         await restore(elsewhere, tmp_path / "spoilt")
-    async with open_store(elsewhere) as redis:
-        assert await redis.keys("*") == []
+    async with open_store(elsewhere) as store:
+        assert await store.redis.keys("*") == []
     assert await restore(elsewhere, tmp_path / "backup") == 1
 
 

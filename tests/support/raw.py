@@ -140,6 +140,10 @@ class RawSocket:
         await self._socket.close()
         await self._http.close()
 
+    async def abort(self) -> None:
+        """Drop the connection without a word of WebSocket either: nobody may be there to hear it."""
+        await self._http.close()
+
 
 class RawPolling:
     """A long-polling transport of one Engine.IO session."""

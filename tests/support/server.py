@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from tests.support.condition import until
 from tests.support.needs import needs_program
 from tests.support.people import Pair, fresh_email
-from tests.support.processes import send_signal, stores_of
+from tests.support.processes import send_signal, stores_of, with_us
 from tests.support.warm_cli import WarmCli
 
 START_S = 30
@@ -28,12 +27,6 @@ class CommandFailedError(Exception):
         super().__init__(f"telementor {' '.join(arguments)} ended with {code}:\n{output}")
         self.code = code
         self.output = output
-
-
-def _with_us() -> list[str]:
-    """A prefix that ends the server when the test process is killed, where util-linux has it."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -87,7 +80,7 @@ class Server:
         before = len(self.log)
         with self.log_file.open("ab") as sink:
             self._process = await asyncio.create_subprocess_exec(
-                *_with_us(),
+                *with_us(),
                 *(needs_program("telementor"), "serve", "--host", "127.0.0.1", "--port", str(self._port)),
                 *("--data", str(self.data)),
                 env=environment(self.settings),
