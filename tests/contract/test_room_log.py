@@ -589,6 +589,18 @@ async def test_a_store_that_is_away_is_unavailable() -> None:
     await client.aclose()
 
 
+async def test_a_command_that_is_cancelled_is_never_answered(log: RedisRoomLog, slug: str) -> None:
+    """Wherever in it that happens. Else whoever goes on and on could not be ended."""
+    for steps in range(40):
+        asking = asyncio.create_task(log.page(slug, before=None, after=None, limit=1, max_bytes=BIG))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if not asking.cancel():
+            break
+        await asyncio.wait([asking])
+        assert asking.cancelled(), f"after {steps} steps"
+
+
 async def test_a_restarted_store_is_given_the_scripts_again(
     log: RedisRoomLog, store: Store, slug: str
 ) -> None:
