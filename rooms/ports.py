@@ -99,6 +99,30 @@ class Resume(Struct, frozen=True):
     version: int
     blob: bytes
     read: dict[str, str]
+    floor: str | None
+    """The newest entry that retention removed; None when it has removed nothing."""
+
+
+class Page(Struct, frozen=True):
+    """Ascending entries, whether there are more in the direction asked for, and the floor as in `Resume` (L6)."""
+
+    entries: tuple[Entry, ...]
+    more: bool
+    floor: str | None
+
+
+class Retention(Struct, frozen=True):
+    """How much of a room's log is kept: entries of the last `days`, and the newest `count` of them. None: no bound."""
+
+    days: int | None
+    count: int | None
+
+
+class Trimmed(Struct, frozen=True):
+    """What a step of retention removed, and whether there is more to do."""
+
+    entries: int
+    more: bool
 
 
 class Seen(Struct, frozen=True):
@@ -142,8 +166,13 @@ class RoomLog(Protocol):
 
     async def page(
         self, slug: str, *, before: str | None, after: str | None, limit: int, max_bytes: int
-    ) -> tuple[tuple[Entry, ...], bool]:
-        """Ascending entries and whether there are more in the direction asked for."""
+    ) -> Page:
+        """At most `limit` events and `max_bytes` of them (always at least one); neither bound: the newest."""
+        ...
+
+    async def trim(self, slug: str, retention: Retention) -> Trimmed:
+        """One bounded step of retention: removes the oldest of the entries that are not kept, and what was known of removed
+        ones. Never one that is to be kept. To be called until there is no more to do; may be cut short."""
         ...
 
     async def newest(self, slug: str, ref: str, request: Request) -> Found:

@@ -29,6 +29,7 @@ from signaling.addresses import Addresses, AddressRate
 from signaling.check import durability
 from signaling.data_folder import DataFolder
 from signaling.door import Door
+from signaling.housekeeping import Housekeeping
 from signaling.hub import Hub
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
@@ -42,6 +43,7 @@ from signaling.stores.embedded import EmbeddedStore
 from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import Registry, person_channel
+from signaling.stores.turns import Turns
 from signaling.web import Web
 
 log = structlog.get_logger()
@@ -77,7 +79,12 @@ class Node:
     """One server process: everything between its sockets and its stores."""
 
     def __init__(
-        self, settings: Settings, directory: Directory, store_url: str, public_url: str | None
+        self,
+        settings: Settings,
+        directory: Directory,
+        store_url: str,
+        public_url: str | None,
+        embedded: EmbeddedStore | None,
     ) -> None:
         self.settings = settings
         self.directory = directory
@@ -121,6 +128,14 @@ class Node:
             ice=_ice(settings),
             now_ms=now_ms,
             new_id=lambda: str(uuid.uuid4()),
+        )
+        self.housekeeping = Housekeeping(
+            directory,
+            room_log,
+            Turns(self.store, name),
+            every_s=settings.housekeeping_s,
+            rewrite=embedded.rewrite if embedded else None,
+            rewrite_every_s=settings.store_rewrite_s,
         )
         self.nodes.on_presence = self._presence
         self.nodes.on_due = self.service.settle
@@ -177,6 +192,7 @@ class Node:
             tasks.create_task(self.nodes.run(), name="beats")
             tasks.create_task(self.access.run(), name="access")
             tasks.create_task(self.hub.sweep(), name="sweep")
+            tasks.create_task(self.housekeeping.run(), name="housekeeping")
 
     async def drain(self) -> None:
         """C3: not ready; behind a proxy, a moment in which its health check sees that and new sockets are still taken; then
@@ -278,14 +294,15 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
     listening = _listen(settings.host, settings.port)
     told = _told_to_stop()
     async with contextlib.AsyncExitStack() as stack:
-        store_url = settings.redis or await _embedded(stack, folder, told)
+        embedded = None if settings.redis else await _embedded(stack, folder, told)
+        store_url = embedded.url if embedded else settings.redis or ""
         directory = await Directory.open(
             settings.database or folder.sqlite_url, now_ms, login_ttl_days=settings.login_ttl_days
         )
         stack.push_async_callback(directory.close)
         address = _address(settings.host, listening)
         public_url = settings.public_url or address
-        node = Node(settings, directory, store_url, settings.public_url)
+        node = Node(settings, directory, store_url, settings.public_url, embedded)
         stack.push_async_callback(node.stop)
         await node.start()
         running = await stack.enter_async_context(_background(node.run(), "node"))
@@ -304,12 +321,14 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
         await _drain(node)
 
 
-async def _embedded(stack: contextlib.AsyncExitStack, folder: DataFolder, told: asyncio.Task[float]) -> str:
+async def _embedded(
+    stack: contextlib.AsyncExitStack, folder: DataFolder, told: asyncio.Task[float]
+) -> EmbeddedStore:
     store = EmbeddedStore(folder)
-    url = await store.start()
+    await store.start()
     stack.push_async_callback(_stop_store, store, told)
     await stack.enter_async_context(_background(store.watch(), "store"))
-    return url
+    return store
 
 
 async def _stop_store(store: EmbeddedStore, told: asyncio.Task[float]) -> None:

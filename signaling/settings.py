@@ -116,6 +116,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
 
+    housekeeping_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="Seconds between two rounds that remove what the retention no longer keeps."
+            " One node does each for all rooms.",
+        ),
+    ] = 3600
+    store_rewrite_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=604_800,
+            description="Seconds between two rewrites of the embedded store's file."
+            " Until then a deleted text is still in it, though nowhere else.",
+        ),
+    ] = 86_400
+
     # How it reports
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="Least severe event that is logged.")

@@ -1,8 +1,9 @@
 """The room log in Redis streams: the adapter of `rooms.ports.RoomLog`.
 
 Keys of a room, all with its hash tag: `{r}:log` stream of places · `{r}:bodies` id → event · `{r}:meta` epoch, tail and its
-key, floor · `{r}:keys:<day>` requests of that day (24–48 h) · `{r}:gone` removed id → key · `{r}:current` ref → its newest
-entry · `{r}:live` version and value · `{r}:read` read marks · `{r}:rate` rates · channel `{r}`.
+key, floor and its key, how far the sweep behind it has come · `{r}:keys:<day>` requests of that day (24–48 h) · `{r}:gone`
+removed id → key · `{r}:current` ref → its newest entry · `{r}:live` version and value · `{r}:read` read marks · `{r}:rate`
+rates · channel `{r}`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from rooms.ports import (
     Head,
     LiveSwap,
     LiveValue,
+    Page,
     Rate,
     Request,
     Resume,
+    Retention,
     Rewrite,
     Seen,
     Stale,
+    Trimmed,
     Written,
 )
 from signaling.stores.store import Script, Store, Word
@@ -44,6 +48,7 @@ class RedisRoomLog:
         self._write = Script(store, "write")
         self._resume = Script(store, "resume", after="entries")
         self._page = Script(store, "page", after="entries")
+        self._trim = Script(store, "trim", after="entries")
         self._newest = Script(store, "newest", after="entries")
         self._read = Script(store, "read")
 
@@ -91,7 +96,7 @@ class RedisRoomLog:
         cursor = (seen.epoch, seen.id or "", seen.key or "") if seen else ("", "", "")
         keys = _keys(slug, "log", "meta", "gone", "live", "read", "bodies")
         answer = await self._resume(keys, [str(uuid.uuid4()), *cursor, limit])
-        epoch, tail, tail_key, reset, forward, raw, version, blob, marks = answer
+        epoch, tail, tail_key, reset, forward, raw, version, blob, marks, floor = answer
         entries, more = _fitting(raw, limit, max_bytes, ascending=bool(forward))
         return Resume(
             epoch=epoch.decode(),
@@ -103,13 +108,23 @@ class RedisRoomLog:
             version=int(version),
             blob=blob,
             read={marks[i].decode(): marks[i + 1].decode() for i in range(0, len(marks), 2)},
+            floor=floor.decode() or None,
         )
 
     async def page(
         self, slug: str, *, before: str | None, after: str | None, limit: int, max_bytes: int
-    ) -> tuple[tuple[Entry, ...], bool]:
-        raw = await self._page(_keys(slug, "log", "bodies"), [before or "", after or "", limit + 1])
-        return _fitting(raw, limit, max_bytes, ascending=after is not None)
+    ) -> Page:
+        keys = _keys(slug, "log", "bodies", "meta")
+        raw, floor = await self._page(keys, [before or "", after or "", limit + 1])
+        entries, more = _fitting(raw, limit, max_bytes, ascending=after is not None)
+        return Page(entries, more, floor.decode() or None)
+
+    async def trim(self, slug: str, retention: Retention) -> Trimmed:
+        age_ms = "" if retention.days is None else retention.days * DAY_MS
+        count = "" if retention.count is None else retention.count
+        keys = _keys(slug, "log", "meta", "gone", "current", "bodies")
+        removed, more = await self._trim(keys, [age_ms, count, TRIM_STEP])
+        return Trimmed(int(removed), more=bool(more))
 
     async def newest(self, slug: str, ref: str, request: Request) -> Found:
         keys = _keys(slug, "log", "current", "keys:", "bodies", "meta")
@@ -185,6 +200,11 @@ def _fitting(
     more = len(taken) < len(raw)
     return tuple(taken if ascending else reversed(taken)), more
 
+
+DAY_MS = 86_400_000
+
+TRIM_STEP = 500
+"""Entries that one step of retention takes at most: the store answers nobody else meanwhile, for about a millisecond."""
 
 PLACE_BYTES = 160
 """What `rooms.log.wire` adds to a body at most: names, two ids, a time and a slug."""

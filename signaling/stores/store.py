@@ -8,6 +8,7 @@ wants to know asks again with the same key (L3).
 from __future__ import annotations
 
 import abc
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
@@ -54,8 +55,14 @@ def options(timeout_s: float, connections: int) -> dict[str, Any]:
 async def answered(command: Awaitable[Result]) -> Result:
     """The result of a command; `Unavailable` for whatever keeps the store from answering, out of memory and disk full
     included. The outcome of a write is then unknown."""
+    task = asyncio.current_task()
+    asked_to_end = task.cancelling() if task else 0
     try:
-        return await command
+        result = await command
+        if task and task.cancelling() > asked_to_end:
+            # redis-py sends in `asyncio.wait_for`, which until Python 3.12 may swallow a cancellation (CPython 86296).
+            raise asyncio.CancelledError
+        return result
     except AWAY as error:
         if isinstance(error, ResponseError):
             log.error("store refused a command", reason=str(error)[:200])
