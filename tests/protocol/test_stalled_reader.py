@@ -32,8 +32,8 @@ KIB = 1024
 FLOOD = 295
 """Signals of 60 KiB: 17 MiB, more than the kernel keeps for a connection on loopback."""
 
-GROWTH = 8 * 1024 * KIB
-"""What the node may have grown by: the backlog, and what a busy process grows by for other reasons. Half of the flood."""
+GROWTH = 5 * 1024 * KIB
+"""What the node may have grown by: the backlog, and what a busy process grows by for other reasons. A third of the flood."""
 
 SOUND = {"audio": True, "video": False, "screen": False}
 
