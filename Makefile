@@ -72,8 +72,8 @@ fix: setup ## let ruff repair what it can
 
 # What the tests need and no Python or npm package brings. Elsewhere than on Debian as root it is
 # the developer's own business; a test that misses its program says so (and fails in CI).
-SYSTEM_PACKAGES := chromium coturn firefox-esr iproute2 postgresql redis-server
-SYSTEM_PROGRAMS := chromium turnserver firefox-esr ip redis-server
+SYSTEM_PACKAGES := chromium coturn firefox-esr haproxy iproute2 postgresql redis-server
+SYSTEM_PROGRAMS := chromium turnserver firefox-esr haproxy ip redis-server
 system-packages:
 	@missing=; \
 	for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \

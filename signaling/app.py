@@ -58,6 +58,16 @@ PROMISE_AGAIN_S = 60.0
 PROMISE_S = 0.5
 """What /readyz says of the store's settings is at most this old, and takes at most this long to ask."""
 
+IDLE_S = 60.0
+"""A connection on which nothing has been asked for this long is closed; aiohttp's own hour would let them pile up."""
+
+UNREAD_MS = 20_000
+"""A connection whose other side takes nothing that was sent for this long is dead. A little more than the pings' time: no
+socket ends by it that they would not end; but so does a page that is fetched and never read."""
+
+SEND_BUFFER_BYTES = 131_072
+"""What the kernel may hold back for one connection (Linux doubles it); left to itself, 4 MiB for each reader that stalls."""
+
 OTHER_FILES = 500
 """Open files beside the sockets: stores, static files, what is being closed."""
 
@@ -365,6 +375,10 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # What is accepted inherits both.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
     try:
         listening.bind((host, port))
     except OSError as error:
@@ -383,7 +397,9 @@ def _address(host: str, listening: socket.socket) -> str:
 async def _serve_http(node: Node, listening: socket.socket) -> web.AppRunner:
     application = node.web.application()
     node.sockets.attach(application)
-    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.3)
+    runner = web.AppRunner(
+        application, access_log=None, handle_signals=False, shutdown_timeout=0.3, keepalive_timeout=IDLE_S
+    )
     await runner.setup()
     await web.SockSite(runner, listening, backlog=1024).start()
     return runner

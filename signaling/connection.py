@@ -30,6 +30,10 @@ class Connection(Protocol):
 
     def send(self, frame: bytes, *, ephemeral: bool = False) -> None: ...
 
+    def cut(self) -> None:
+        """Too much waits for it elsewhere: closed at once, and the client resumes."""
+        ...
+
     def dismiss(self, last: ReplacedPush | RevokedPush) -> None:
         """Says why, and closes the transport for good."""
         ...

@@ -1,12 +1,16 @@
 """The transport below Socket.IO: Engine.IO 4 as python-engineio speaks it, with bounds that it does not have.
 
-Ours: what waits for one socket is bounded in bytes, a long-polling body in packets, a closed socket's transport really
-ends, and no compression (it costs CPU and memory per socket and gains nothing on short msgpack frames).
+Ours: what waits for one socket is bounded in bytes and in time, a long-polling body in packets, a closed socket's transport
+really ends, and no compression (it costs CPU and memory per socket and gains nothing on short msgpack frames).
+
+What waits: from `push` until the WebSocket's writer has handed it on, or until the poll that fetched it has been answered to
+its end. Beyond that there is what aiohttp and the transport hold back for one connection, about 128 KiB at most.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +21,12 @@ from engineio import async_socket, exceptions, packet, payload
 FINISH_S = 5.0
 """A client gets this long to take what is left for it before its transport is cut."""
 
+STALL_S = 10.0
+"""A socket that takes nothing for this long while something waits for it is cut, and its client resumes."""
+
+PACKET_BYTES = 150
+"""What a waiting packet costs beside its payload (measured: 145): many small ones are counted for what they are."""
+
 POLLING_PACKETS = 256
 """Packets in one long-polling body, either way. More are refused and close the socket; engineio's 16 would answer 200 and
 deliver none of them."""
@@ -24,8 +34,14 @@ deliver none of them."""
 POLLING_ANSWER = 16
 """Packets in one answer to a poll: python-socketio's clients take no more (`Payload.max_decode_packets`)."""
 
+WRITTEN_AT_ONCE = 1_000
+"""Packets that a WebSocket's writer takes at a time."""
+
 MALFORMED = (ValueError, IndexError, KeyError, UnicodeDecodeError)
 """What engineio raises for bytes that are no packet of its protocol."""
+
+POLLED = "telementor.polled"
+"""Of a request: the socket that it polls."""
 
 payload.Payload.max_decode_packets = POLLING_PACKETS
 
@@ -36,7 +52,6 @@ class WebSocket:
     def __init__(self, handler: Any, server: Any) -> None:
         self._handler = handler
         self._server = server
-        self.on_written: Callable[[int], None] = lambda _: None
 
     async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
         self._request: web.Request = environ["aiohttp.request"]
@@ -52,7 +67,6 @@ class WebSocket:
             await self._response.send_bytes(message)
         else:
             await self._response.send_str(message)
-        self.on_written(len(message) if isinstance(message, bytes) else 0)
 
     async def wait(self) -> bytes | str:
         message = await self._response.receive()
@@ -76,6 +90,11 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self.origin: str | None = None
         self.waiting_bytes = 0
         self.ended = asyncio.Event()
+        self._aborted = False
+        self._taken_s = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self._poll: web.Request | None = None
+        self._fetched_bytes = 0
         self._websocket: WebSocket | None = None
         self._cut: asyncio.TimerHandle | None = None
 
@@ -83,7 +102,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self.push(pkt)
 
     def push(self, pkt: packet.Packet, *, ephemeral: bool = False) -> None:
-        if self.closed or self.closing:
+        if self.closed or self.closing or self._aborted:
             return
         size_bytes = _size(pkt)
         if self.waiting_bytes + size_bytes > self.server.backlog_bytes:
@@ -91,8 +110,28 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
                 self.server.on_overflow()
                 self.abort()
             return
+        if self._watch is None:
+            loop = asyncio.get_running_loop()
+            self._taken_s, self._watch = loop.time(), loop.call_later(STALL_S, self._look)
         self.waiting_bytes += size_bytes
         self.queue.put_nowait(pkt)
+
+    def _taken(self, size_bytes: int) -> None:
+        self.waiting_bytes -= size_bytes
+        self._taken_s = asyncio.get_running_loop().time()
+
+    def _look(self) -> None:
+        """Has anything been taken lately of what waits? One timer per socket and silence, not one per packet."""
+        self._watch = None
+        if not self.waiting_bytes or self.closed:
+            return
+        loop = asyncio.get_running_loop()
+        left_s = self._taken_s + STALL_S - loop.time()
+        if left_s <= 0:
+            self.server.on_overflow()
+            self.abort()
+        else:
+            self._watch = loop.call_later(left_s, self._look)
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """Close in order: what waits is still written, then the transport ends, at the latest after `FINISH_S`. With
@@ -112,6 +151,9 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
 
     def abort(self) -> None:
         """End the transport at once."""
+        self._aborted = True
+        if self._poll is not None and self._poll.transport is not None:
+            self._poll.transport.abort()
         if self._websocket is not None:
             self._websocket.abort()
         elif not self.closing:
@@ -123,46 +165,76 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self.closed = True
         self.ended.set()
         self.server.sockets.pop(self.sid, None)
-        if self._cut:
-            self._cut.cancel()
-
-    def _written(self, size_bytes: int) -> None:
-        self.waiting_bytes -= size_bytes
+        for timer in (self._cut, self._watch):
+            if timer:
+                timer.cancel()
 
     async def poll(self) -> list[packet.Packet]:
-        """What there is to write now; empty when the socket is closed. Raises QueueEmpty after a silence."""
+        """The answer to a poll; empty when the socket is closed. Raises QueueEmpty after a silence."""
+        packets = await self._next(POLLING_ANSWER)
+        self._fetched_bytes = sum(_size(pkt) for pkt in packets)
+        if self.closing and self.queue.qsize() <= 1:
+            self._end()  # the last of it has been fetched
+        return packets
+
+    async def _next(self, most: int) -> list[packet.Packet]:
+        """What there is to write now, `most` packets of it; empty when the socket is closed. Raises QueueEmpty."""
         try:
             async with asyncio.timeout(self.server.ping_interval + self.server.ping_timeout):
                 first = await self.queue.get()
         except TimeoutError:
             raise exceptions.QueueEmpty from None
         packets = [] if first is None else [first]
-        most = POLLING_ANSWER if not self.upgraded else self.queue.qsize() + 1
         while packets and len(packets) < most and not self.queue.empty():
             pkt = self.queue.get_nowait()
             if pkt is None:
-                self.queue.put_nowait(None)  # the next poll says that it is the end
+                self.queue.put_nowait(None)  # the next one hears that it is the end
                 break
             packets.append(pkt)
-        if not self.upgraded:
-            self._written(sum(_size(pkt) for pkt in packets))
-            if self.closing and (first is None or self.queue.qsize() <= 1):
-                self._end()  # the last of it has been fetched
         return packets
 
+    async def handle_get_request(self, environ: dict[str, Any]) -> Any:
+        if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
+            self.polled_by(environ["aiohttp.request"])
+        return await super().handle_get_request(environ)
+
+    def polled_by(self, request: web.Request) -> None:
+        """One poll at a time, as the protocol has it: a second one would take packets out of the first one's order, and what
+        is fetched and not read would have no bound."""
+        if self._poll is not None:
+            raise exceptions.EngineIOError("two polls at once")
+        self._poll = request
+        request[POLLED] = self
+
+    def answered(self, *, whole: bool) -> None:
+        """The poll is over. What was fetched and did not get there is lost to this session: the client has to resume."""
+        self._poll = None
+        self._taken(self._fetched_bytes)
+        self._fetched_bytes = 0
+        if not whole:
+            self.abort()
+
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
+        """As engineio does it, but for the whole body, however many pieces it comes in, and within a time."""
         self.origin = environ.get("HTTP_ORIGIN")
         try:
-            await super().handle_post_request(environ)
-        except MALFORMED as error:
+            length = int(environ["CONTENT_LENGTH"])
+            if length > self.server.max_http_buffer_size:
+                raise exceptions.ContentTooLongError
+            async with asyncio.timeout(self.server.ping_interval + self.server.ping_timeout):
+                body = await environ["wsgi.input"].readexactly(length)
+            packets = payload.Payload(encoded_payload=body.decode()).packets
+        except (EOFError, TimeoutError, *MALFORMED) as error:
             raise exceptions.EngineIOError("malformed body") from error
+        for pkt in packets:
+            await self.receive(pkt)
 
     async def _websocket_handler(self, ws: WebSocket) -> None:
         """The life of a WebSocket: the upgrade from polling if it is one, then reading here and writing beside it."""
         if self.connected and not await self._upgraded_to(ws):  # type: ignore[has-type]
             return
         self.connected = self.upgraded = True
-        self._websocket, ws.on_written = ws, self._written
+        self._websocket = ws
         writer = asyncio.create_task(self._write(ws))
         try:
             await self._read(ws)
@@ -200,9 +272,10 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
     async def _write(self, ws: WebSocket) -> None:
         """Until the socket is closed (an empty poll) or breaks."""
         try:
-            while packets := await self.poll():
+            while packets := await self._next(WRITTEN_AT_ONCE):
                 for pkt in packets:
                     await ws.send(pkt.encode())
+                    self._taken(_size(pkt))
         except (OSError, RuntimeError, exceptions.QueueEmpty):
             pass  # the reader notices and ends the socket
         await ws.close()
@@ -228,6 +301,21 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self.on_overflow = on_overflow
         driver: dict[str, Any] = self._async  # type: ignore[has-type]
         self._async = {**driver, "websocket": WebSocket}
+
+    async def handle_request(self, request: web.Request) -> Any:
+        """As engineio does it, and a poll's answer is written here, to see what becomes of it."""
+        whole = False
+        try:
+            response = await super().handle_request(request)
+            if POLLED in request:
+                with contextlib.suppress(ConnectionError):
+                    await response.prepare(request)
+                    await response.write_eof()
+                    whole = True
+            return response
+        finally:
+            if POLLED in request:
+                request[POLLED].answered(whole=whole)
 
     async def _handle_connect(
         self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None
@@ -258,12 +346,13 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 self.sockets.pop(sid, None)
             return response
         socket.connected = True
+        socket.polled_by(environ["aiohttp.request"])
         try:
             return self._ok(await socket.poll())
         except exceptions.QueueEmpty:
             return self._bad_request()
 
 
-def _size(pkt: packet.Packet | None) -> int:
-    """Bytes of a packet on a WebSocket; its type character is not counted for binary ones, nor on others worth it."""
-    return len(pkt.data) if pkt is not None and isinstance(pkt.data, bytes) else 0
+def _size(pkt: packet.Packet) -> int:
+    """What a waiting packet costs."""
+    return PACKET_BYTES + (len(pkt.data) if isinstance(pkt.data, bytes | str) else 0)

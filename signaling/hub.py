@@ -37,6 +37,12 @@ LINGER_S = 30.0
 WAITING_MAX = 1_000
 """Messages kept while a gap is read. Beyond it they are dropped: they are in the log, and the gap is read again."""
 
+HELD_BYTES = 524_288
+"""What may be held for a socket while it joins. Beyond it ephemeral pushes are dropped, then the socket is cut."""
+
+HELD_PACKET_BYTES = 150
+"""What a held push costs beside its bytes."""
+
 REPAIR_AGAIN_S = 0.5
 REPAIR_PAGE = 200
 REPAIR_BYTES = 1_048_576
@@ -59,6 +65,7 @@ class Seat(Struct):
     peer: str
     several: bool
     held: list[tuple[str | None, bytes, bool]] | None = field(default_factory=list)
+    held_bytes: int = 0
     floor: str | None = None
 
 
@@ -219,8 +226,13 @@ class Hub:
 
     def _hand(self, seat: Seat, id_: str | None, frame: bytes, ephemeral: bool) -> None:
         if seat.held is not None:
-            if len(seat.held) < WAITING_MAX or not ephemeral:
+            size_bytes = len(frame) + HELD_PACKET_BYTES
+            if seat.held_bytes + size_bytes <= HELD_BYTES:
+                seat.held_bytes += size_bytes
                 seat.held.append((id_, frame, ephemeral))
+            elif not ephemeral:
+                seat.held.clear()
+                seat.connection.cut()
         elif id_ is None or seat.floor is None or event_order(id_) > event_order(seat.floor):
             seat.connection.send(frame, ephemeral=ephemeral)
 

@@ -38,6 +38,12 @@ log = structlog.get_logger()
 IN_FLIGHT_MAX = 512
 """Requests of one socket that may wait or be under way; more are answered `limited`."""
 
+IN_FLIGHT_BYTES = 4_194_304
+"""And their bytes: while the store stalls they wait in memory."""
+
+EARLY_MAX = 64
+"""What may be said to a socket before its handshake is answered: what rings for its person, and no more."""
+
 FULL_RETRY_MS = 5_000
 """What somebody is told to wait for whom there is no room here now."""
 
@@ -80,6 +86,7 @@ class SocketConnection:
         self.store_lane = asyncio.Lock()
         self.signal_lane = asyncio.Lock()
         self.in_flight = 0
+        self.in_flight_bytes = 0
         self.dismissed = False
         self.signals = TokenBucket(limits.signals_per_s, limits.signals_burst)
         self.typing = TokenBucket(limits.typing_per_s, limits.typing_per_s)
@@ -93,10 +100,18 @@ class SocketConnection:
             self.send(waiting, ephemeral=ephemeral)
 
     def send(self, frame: bytes, *, ephemeral: bool = False) -> None:
-        if self._early is not None:
-            self._early.append((frame, ephemeral))
-        else:
+        if self._early is None:
             self.socket.push(engine_packet.Packet(MESSAGE, frame), ephemeral=ephemeral)
+        elif len(self._early) < EARLY_MAX:
+            self._early.append((frame, ephemeral))
+        elif not ephemeral:
+            self.cut()
+
+    def cut(self) -> None:
+        if not self.dismissed:
+            self.dismissed = True
+            self.socket.server.on_overflow()
+            self.socket.abort()
 
     def dismiss(self, last: p.ReplacedPush | p.RevokedPush) -> None:
         if self.dismissed:
@@ -288,13 +303,18 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             await connection.socket.close()
             return
-        if connection.in_flight >= IN_FLIGHT_MAX:
+        size_bytes = len(incoming.data)
+        waiting_bytes = connection.in_flight_bytes + size_bytes
+        if connection.in_flight >= IN_FLIGHT_MAX or waiting_bytes > IN_FLIGHT_BYTES:
             self._acknowledge(connection, incoming.id, answers.refused(Limited(retry_ms=1_000)))
             return
         connection.in_flight += 1
-        self._own(self._serve(connection, incoming.id, named))
+        connection.in_flight_bytes = waiting_bytes
+        self._own(self._serve(connection, incoming.id, named, size_bytes))
 
-    async def _serve(self, connection: SocketConnection, ack_id: int | None, named: packets.Named) -> None:
+    async def _serve(
+        self, connection: SocketConnection, ack_id: int | None, named: packets.Named, size_bytes: int
+    ) -> None:
         """Tasks start in the order in which they are made and a lock serves in the order of asking: so each lane is handled
         and acknowledged in the order of arrival, and signals never wait for the store (T3)."""
         lane = connection.signal_lane if named.name in SIGNALS else connection.store_lane
@@ -308,6 +328,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
                 self._metrics.handled(named.name, time.perf_counter() - started)
         finally:
             connection.in_flight -= 1
+            connection.in_flight_bytes -= size_bytes
 
     async def _answer(self, connection: SocketConnection, named: packets.Named) -> Reply:
         try:

@@ -36,10 +36,14 @@ class Listener:
         self.id = uuid.uuid4().hex
         self.identity = Identity(person=person, device=str(uuid.uuid4()))
         self.heard: list[tuple[str, Any]] = []
+        self.cuts = 0
 
     def send(self, frame: bytes, *, ephemeral: bool = False) -> None:
         name, payload = msgpack.unpackb(frame)["data"]
         self.heard.append((name, payload))
+
+    def cut(self) -> None:
+        self.cuts += 1
 
     def dismiss(self, last: ReplacedPush | RevokedPush) -> None:
         raise AssertionError(last)
@@ -278,3 +282,22 @@ async def test_an_event_that_the_store_never_had_stops_nobody(house: House) -> N
     house.hub.on_message(channel(house.slug), ghost)
     await house.say("two")
     await until(lambda: house.listener.texts() == ["one", "two"], "the second")
+
+
+async def test_limits_what_is_held_while_a_join_hangs_is_bounded_in_bytes(house: House) -> None:
+    resident = await house.open()
+    newcomer = Listener("ann")
+    seat = house.hub.sit(resident, newcomer, "new", several=False)
+    for _ in range(40):
+        house.hub.whisper(resident, "typing", msgpack.packb("x" * 16_000))
+    assert newcomer.cuts == 0, "the ephemeral is dropped first"
+    assert seat.held_bytes <= 524_288
+    await house.say("small enough")
+    await until(house.listener.texts, "the event")
+    assert newcomer.cuts == 0
+    for number in range(40):
+        await house.say(f"{number} " + "x" * 16_000)
+    await until(lambda: len(house.listener.texts()) == 41, "all of it")
+    assert newcomer.cuts
+    assert seat.held == []
+    assert newcomer.heard == []

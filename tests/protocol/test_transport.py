@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import signal
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.protocol.conftest import OpenServer
@@ -15,6 +17,7 @@ from tests.support.condition import until
 from tests.support.fleet import Fleet
 from tests.support.js_client.bridge import JsClient
 from tests.support.people import Pair
+from tests.support.raw import SEPARATOR, Packet, RawPolling, packed
 from tests.support.server import Server
 
 SIGNAL_S = 1.5
@@ -42,6 +45,88 @@ async def test_T1_polling_carries_many_packets_at_once(connect: Fleet, pair: Pai
     said = [await mentor.begin("log.page", {"room": pair.room, "limit": 1}) for _ in range(40)]
     answers = await asyncio.wait_for(asyncio.gather(*said), 10)
     assert all(answer["ok"] for answer in answers)
+
+
+async def _polling(server: Server, pair: Pair) -> RawPolling:
+    """The mentor over bare long-polling, in the room."""
+    polling = RawPolling(server.url)
+    await polling.connect({"v": 1, "device": new_key(), "token": pair.mentor.token})
+    await polling.ask("room.join", {"room": pair.room, "cursor": None})
+    return polling
+
+
+async def test_T1_a_polling_body_may_come_in_pieces(server: Server, pair: Pair) -> None:
+    """As it does whenever it is larger than what the network carries at once."""
+    polling = await _polling(server, pair)
+    request = {"room": pair.room, "key": new_key(), "text": "in two pieces"}
+    body = b"b" + base64.b64encode(packed(Packet.EVENT, ["chat.send", request], number=7))
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"POST /socket.io/?EIO=4&transport=polling&sid={polling.sid} HTTP/1.1\r\nHost: {host}\r\n"
+        f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
+    writer.write(body[:20])
+    await writer.drain()
+    await _all_is_read(server)
+    writer.write(body[20:])
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    acks = [packet for packet in await _packets(polling) if packet["type"] == Packet.ACK]
+    assert [ack["data"][0]["ok"] for ack in acks] == [True]
+    writer.close()
+    await polling.stop()
+
+
+async def _all_is_read(server: Server) -> None:
+    """What was sent to the server before is read when it has answered something that was sent later."""
+    async with aiohttp.ClientSession() as http, http.get(f"{server.url}/healthz") as alive:
+        assert alive.status == 200
+
+
+async def _packets(polling: RawPolling) -> list[dict[str, Any]]:
+    packets = await polling.poll()
+    assert isinstance(packets, list), packets
+    return packets
+
+
+async def test_T1_two_polls_at_once_end_the_session(server: Server, pair: Pair) -> None:
+    """The second one would take packets out of the first one's order."""
+    polling = await _polling(server, pair)
+    polls = await asyncio.gather(polling.poll(), polling.poll())
+    assert 400 in polls
+    assert await polling.poll() == 400
+    await polling.stop()
+
+
+async def test_T1_an_answer_that_does_not_arrive_ends_the_session(
+    connect_python: Fleet, server: Server, pair: Pair
+) -> None:
+    """What it held is lost on the way: the client has to resume, not to go on with a gap."""
+    mentee = await connect_python(pair.mentee)
+    await join(mentee, pair.room)
+    polling = await _polling(server, pair)
+    await mentee.next_push("peer", {"state": "here"})
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"GET /socket.io/?EIO=4&transport=polling&sid={polling.sid} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    )
+    await writer.drain()
+    await _all_is_read(server)
+    writer.transport.abort()
+    await _all_is_read(server)
+    await say(mentee, pair.room, "nobody will read this there")
+    await mentee.next_push("peer", {"state": "away"}, timeout_s=5)
+    await polling.stop()
+
+
+async def test_T1_many_small_packets_are_counted_for_what_they_cost(server: Server, pair: Pair) -> None:
+    """Engine.IO's UPGRADE is answered with NOOP, which has no payload at all: 3,500 of them are 512 KiB of the node."""
+    polling = await _polling(server, pair)
+    statuses = [await polling.post_text(SEPARATOR.join("5" * 256)) for _ in range(20)]
+    assert statuses[:10] == [200] * 10
+    assert statuses[-1] == 400
+    await polling.stop()
 
 
 async def test_T1_polling_upgrades_to_websocket(connect: Fleet, pair: Pair) -> None:
@@ -183,6 +268,29 @@ async def test_T3_a_stalled_store_delays_no_signal(connect_python: Fleet, own_se
 
     await until(accepted, "the store's return", timeout_s=15)
     assert (await texts(two.caller, pair.room)).count("waiting") == 1
+
+
+@pytest.mark.faults
+async def test_T3_what_waits_for_a_stalled_store_is_bounded_in_bytes(
+    connect_python: Fleet, own_server: OpenServer
+) -> None:
+    server = await own_server()
+    pair = await server.pair()
+    mentor = await connect_python(pair.mentor, server=server)
+    await join(mentor, pair.room)
+    server.signal_store(signal.SIGSTOP)
+    try:
+        large = {"room": pair.room, "colour": "x" * 1_000_000}
+        waiting = await mentor.begin("chat.send", {"room": pair.room, "key": new_key(), "text": "waits"})
+        futures = [await mentor.begin("log.page", large) for _ in range(10)]
+        refused = [await asyncio.wait_for(future, 10) for future in futures[5:]]
+        assert {ack["error"]["code"] for ack in refused} == {"limited"}
+        assert not waiting.done()
+        assert not any(future.done() for future in futures[:4])
+    finally:
+        server.signal_store(signal.SIGCONT)
+    answers = [await asyncio.wait_for(future, 15) for future in futures[:4]]
+    assert {answer["error"]["code"] for answer in answers} == {"too_large"}
 
 
 async def test_T6_times_are_integer_milliseconds(connect: Fleet, pair: Pair) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
@@ -36,6 +37,18 @@ def packed(kind: Packet, data: Any = None, *, nsp: str = "/", number: int | None
     return bytes(msgpack.packb(packet))
 
 
+def small_ears() -> aiohttp.TCPConnector:
+    """Connections whose receive buffer is as small as the kernel allows: who stops reading is noticed soon."""
+
+    def make(address: Any) -> socket.socket:
+        family, kind, protocol, *_ = address
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        return made
+
+    return aiohttp.TCPConnector(socket_factory=make)
+
+
 class ClosedError(Exception):
     """The server closed the transport."""
 
@@ -50,9 +63,16 @@ class RawSocket:
         """Whether the server said that it closes (Engine.IO CLOSE) before it did."""
 
     @classmethod
-    async def open(cls, url: str, *, headers: Mapping[str, str] | None = None, query: str = "") -> RawSocket:
+    async def open(
+        cls,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        query: str = "",
+        connector: aiohttp.TCPConnector | None = None,
+    ) -> RawSocket:
         """Upgrade and read Engine.IO's open packet; a refused upgrade raises WSServerHandshakeError."""
-        http = aiohttp.ClientSession()
+        http = aiohttp.ClientSession(connector=connector)
         try:
             socket = await http.ws_connect(
                 f"{url}/socket.io/?EIO=4&transport=websocket{query}",
@@ -151,10 +171,15 @@ class RawSocket:
 class RawPolling:
     """A long-polling transport of one Engine.IO session."""
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        connector: aiohttp.TCPConnector | None = None,
+    ) -> None:
         self._base = f"{url}/socket.io/?EIO=4&transport=polling"
         self._headers = dict(headers or {})
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=POLL_S))
+        self._http = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=POLL_S))
         self.sid = ""
 
     async def open(self, *, headers: Mapping[str, str] | None = None) -> int:
@@ -185,6 +210,28 @@ class RawPolling:
                 return answer.status
             parts = (await answer.text()).split(SEPARATOR)
             return [msgpack.unpackb(base64.b64decode(part[1:])) for part in parts if part.startswith("b")]
+
+    async def connect(self, auth: Any) -> dict[str, Any]:
+        """Open, send CONNECT with `auth`; the packet that answers it."""
+        assert await self.open() == 200
+        assert await self.post(packed(Packet.CONNECT, auth)) == 200
+        packets = await self.poll()
+        assert isinstance(packets, list), packets
+        return packets[0]
+
+    async def ask(self, event: str, obj: Any, *, number: int = 1) -> Any:
+        """An event with an ack number; the ack's first argument."""
+        assert await self.post(packed(Packet.EVENT, [event, obj], number=number)) == 200
+        while True:
+            packets = await self.poll()
+            assert isinstance(packets, list), packets
+            for packet in packets:
+                if packet["type"] == Packet.ACK and packet.get("id") == number:
+                    return packet["data"][0]
+
+    async def poll_unread(self) -> aiohttp.ClientResponse:
+        """One GET whose answer is not read; whoever asks holds on to it."""
+        return await self._http.get(f"{self._base}&sid={self.sid}", headers=self._headers)
 
     async def stop(self) -> None:
         """Forget the session."""
