@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import socket
 import time
@@ -24,6 +25,7 @@ from rooms.errors import RoomError, Unavailable
 from rooms.membership import RoomRecord
 from rooms.pushes import IceServer, IceShown, PersonPush
 from signaling.access import Access
+from signaling.addresses import Addresses, AddressRate
 from signaling.check import durability
 from signaling.data_folder import DataFolder
 from signaling.door import Door
@@ -35,10 +37,10 @@ from signaling.packets import pack
 from signaling.service import Rates, Service
 from signaling.settings import Settings
 from signaling.sockets import SocketLimits, SocketServer
-from signaling.stores import redis_client
 from signaling.stores.channels import Channels
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
+from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import Registry, person_channel
 from signaling.stores.turns import Turns
@@ -52,8 +54,21 @@ DIST = Path(__file__).parent.parent / "web_client" / "dist"
 STORE_TIMEOUT_S = 3.0
 """A command that the store does not answer in this time is `unavailable`, its outcome unknown."""
 
-STOP_S = 1.5
-"""What is left of the 10 s of a stop, after the drain, for leaving in order."""
+PROMISE_AGAIN_S = 60.0
+PROMISE_S = 0.5
+"""What /readyz says of the store's settings is at most this old, and takes at most this long to ask."""
+
+OTHER_FILES = 500
+"""Open files beside the sockets: stores, static files, what is being closed."""
+
+LAST_ANSWERS_S = 0.8
+"""After the drain: for requests that are under way, and for what waits to be written."""
+
+LEAVE_S = 0.7
+"""After that: for telling the store who is gone. The lease of this node covers the rest."""
+
+WHOLE_STOP_S = 9.5
+"""From SIGTERM to the end of the embedded store; 10 s are promised (C3)."""
 
 
 def now_ms() -> int:
@@ -73,8 +88,10 @@ class Node:
     ) -> None:
         self.settings = settings
         self.directory = directory
+        self.draining = False
         self.metrics = Metrics()
-        self.store = redis_client.connect(store_url, STORE_TIMEOUT_S, settings.store_connections)
+        self._promised = (0.0, "")
+        self.store = connect(store_url, STORE_TIMEOUT_S, settings.store_connections)
         self.registry = Registry(self.store)
         room_log = RedisRoomLog(self.store, settings.replicas)
         self.channels = Channels(self.store, self._heard, self._restored)
@@ -125,15 +142,25 @@ class Node:
         self.nodes.on_lost = self._nodes_lost
         self.nodes.on_access = self.access.announced
         door = Door(directory, settings.public_url)
+        addresses = Addresses(settings.trusted_proxies)
+        limited = self.metrics.limited_addresses
         self.sockets = SocketServer(
             self.service,
             self.nodes,
             door,
+            AddressRate(
+                addresses,
+                settings.handshakes_per_s,
+                settings.handshakes_burst,
+                limited.labels("handshake").inc,
+            ),
             SocketLimits(
                 message_bytes=settings.message_bytes,
                 packet_bytes=settings.packet_bytes,
                 backlog_bytes=settings.backlog_bytes,
                 connect_timeout_s=settings.connect_timeout_s,
+                sockets_max=settings.sockets_max,
+                handshakes_max=settings.handshakes_max,
                 signals_per_s=settings.signals_per_s,
                 signals_burst=settings.signals_burst,
                 typing_per_s=settings.typing_per_s,
@@ -143,6 +170,9 @@ class Node:
         self.nodes.on_late = self.sockets.ask_to_resume
         self.web = Web(
             door=door,
+            enters=AddressRate(
+                addresses, settings.enters_per_s, settings.enters_burst, limited.labels("enter").inc
+            ),
             directory=directory,
             metrics=self.metrics,
             dist=DIST,
@@ -164,21 +194,36 @@ class Node:
             tasks.create_task(self.hub.sweep(), name="sweep")
             tasks.create_task(self.housekeeping.run(), name="housekeeping")
 
+    async def drain(self) -> None:
+        """C3: not ready; behind a proxy, a moment in which its health check sees that and new sockets are still taken; then
+        nobody is, and everybody is asked to go within what is left of the drain."""
+        self.draining = True
+        drain_s = float(self.settings.drain_s)
+        notice_s = self.settings.drain_notice_ms / 1000 if self.settings.trusted_proxies else 0.0
+        notice_s = min(notice_s, drain_s / 2)
+        log.info("draining", seconds=drain_s)
+        if notice_s:
+            await self.sockets.emptied(notice_s)
+        self.sockets.say_goaway(round((drain_s - notice_s) * 1000))
+        if not await self.sockets.emptied(drain_s - notice_s):
+            log.info("drained", left=len(self.nodes.connections()))
+
     async def stop(self) -> None:
-        await self.sockets.close_all()
-        await self.service.stop(STOP_S)
-        with contextlib.suppress(Unavailable):
-            await self.registry.depart(self.nodes.node)
+        await self.sockets.shutdown()
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await self.service.stop(LEAVE_S / 2)
+                await self.registry.depart(self.nodes.node)
         await self.hub.stop()
         await self.channels.stop()
         await self.store.aclose()
 
     async def ready(self) -> dict[str, Any]:
         """Rule "For operators": ready only while store and database answer, and not draining."""
-        state: dict[str, Any] = {"store": True, "database": True, "draining": self.sockets.draining}
+        state: dict[str, Any] = {"store": True, "database": True, "draining": self.draining}
         try:
             await self.store.ping()
-            state["acknowledged"] = (await durability(self.store, self.settings.replicas)).sentence
+            state["acknowledged"] = await self._promise()
         except Unavailable:
             state["store"] = False
         try:
@@ -188,6 +233,16 @@ class Node:
         self.metrics.store_up.set(state["store"])
         state["ready"] = state["store"] and state["database"] and not state["draining"]
         return state
+
+    async def _promise(self) -> str:
+        """What an acknowledgement means (L4). Asked once a minute, and a health check does not wait for it."""
+        asked_s, sentence = self._promised
+        if not sentence or time.monotonic() > asked_s + PROMISE_AGAIN_S:
+            with contextlib.suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(PROMISE_S):
+                    sentence = (await durability(self.store, self.settings.replicas)).sentence
+            self._promised = (time.monotonic(), sentence)
+        return sentence or "A part of the store does not answer."
 
     # What the parts tell each other
 
@@ -233,12 +288,13 @@ class Node:
 
 async def serve(settings: Settings, welcome: bool = False) -> None:
     """Serves until SIGTERM or SIGINT, then drains. Prints `listening on http://…` once ready."""
+    _open_files(settings.sockets_max + settings.handshakes_max + OTHER_FILES)
     folder = DataFolder(settings.data)
     folder.prepare()
     listening = _listen(settings.host, settings.port)
     told = _told_to_stop()
     async with contextlib.AsyncExitStack() as stack:
-        embedded = None if settings.redis else await _embedded(stack, folder)
+        embedded = None if settings.redis else await _embedded(stack, folder, told)
         store_url = embedded.url if embedded else settings.redis or ""
         directory = await Directory.open(
             settings.database or folder.sqlite_url, now_ms, login_ttl_days=settings.login_ttl_days
@@ -265,12 +321,23 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
         await _drain(node)
 
 
-async def _embedded(stack: contextlib.AsyncExitStack, folder: DataFolder) -> EmbeddedStore:
+async def _embedded(
+    stack: contextlib.AsyncExitStack, folder: DataFolder, told: asyncio.Task[float]
+) -> EmbeddedStore:
     store = EmbeddedStore(folder)
     await store.start()
-    stack.push_async_callback(store.stop)
+    stack.push_async_callback(_stop_store, store, told)
     await stack.enter_async_context(_background(store.watch(), "store"))
     return store
+
+
+async def _stop_store(store: EmbeddedStore, told: asyncio.Task[float]) -> None:
+    """A store that does not answer any more gets what is left of the whole stop: what it acknowledged is on disk."""
+    if told.done():
+        left_s = told.result() + WHOLE_STOP_S - asyncio.get_running_loop().time()
+        await store.stop(max(left_s, 0.3))
+    else:
+        await store.stop()
 
 
 @contextlib.asynccontextmanager
@@ -281,6 +348,16 @@ async def _background(work: Any, name: str) -> AsyncIterator[asyncio.Task[None]]
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _open_files(wanted: int) -> None:
+    """As many as the sockets need, if the system lets us: the usual 1024 would end it long before `sockets_max`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("fewer open files are allowed than sockets_max needs", allowed=allowed, needed=wanted)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -306,7 +383,7 @@ def _address(host: str, listening: socket.socket) -> str:
 async def _serve_http(node: Node, listening: socket.socket) -> web.AppRunner:
     application = node.web.application()
     node.sockets.attach(application)
-    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.3)
     await runner.setup()
     await web.SockSite(runner, listening, backlog=1024).start()
     return runner
@@ -320,23 +397,29 @@ async def _welcome(settings: Settings, directory: Directory, public_url: str) ->
         print(line, flush=True)  # noqa: T201
 
 
-def _told_to_stop() -> asyncio.Task[Any]:
-    """Done when SIGTERM or SIGINT came, from the first moment on: a server that is told so while it starts drains, too."""
+def _told_to_stop() -> asyncio.Task[float]:
+    """Done when SIGTERM or SIGINT came, with the loop's time then, from the first moment on: a server that is told so while
+    it starts drains, too."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    return asyncio.create_task(stop.wait(), name="told to stop")
+
+    async def told() -> float:
+        await stop.wait()
+        return loop.time()
+
+    return asyncio.create_task(told(), name="told to stop")
 
 
 async def _drain(node: Node) -> None:
-    """C3: not ready, everybody is asked to go, what is in flight is finished. Told again, it does not wait for them."""
+    """Told to stop again, it does not wait for anybody; what is in flight is finished in any case."""
     again = _told_to_stop()
-    drain_s = node.settings.drain_s
-    log.info("draining", seconds=drain_s)
-    node.sockets.say_goaway(drain_s * 1000)
-    drained = asyncio.create_task(node.sockets.drained(drain_s))
+    drained = asyncio.create_task(node.drain())
     await asyncio.wait({drained, again}, return_when=asyncio.FIRST_COMPLETED)
+    drained.cancel()
+    await asyncio.gather(drained, return_exceptions=True)
+    await node.sockets.finish(LAST_ANSWERS_S)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -20,9 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from rooms.errors import Unavailable
 from signaling.open_stores import open_database, open_store
 from signaling.settings import Settings
-from signaling.stores import redis_client
 from signaling.stores.database import Database
-from signaling.stores.redis_client import Store
+from signaling.stores.store import Store, answered
 from signaling.stores.tables import audit, metadata, pair, person
 from signaling.whole_file import whole_file
 
@@ -122,7 +121,7 @@ async def _dumped(redis: Redis | RedisCluster, slug: str) -> dict[str, tuple[byt
         for name in names:
             pipe.dump(f"{{{slug}}}:{name}")
             pipe.pttl(f"{{{slug}}}:{name}")
-        answers = await redis_client.answered(pipe.execute())
+        answers = await answered(pipe.execute())
     return {
         name: (answers[2 * i], answers[2 * i + 1])
         for i, name in enumerate(names)
@@ -135,7 +134,7 @@ async def _bring_back(redis: Redis | RedisCluster, slug: str, keys: dict[str, tu
         for name, (dump, life_ms) in keys.items():
             pipe.restore(f"{{{slug}}}:{name}", max(0, life_ms), dump)
         try:
-            await redis_client.answered(pipe.execute())
+            await answered(pipe.execute())
         except Unavailable as error:
             if isinstance(error.__cause__, ResponseError):
                 raise BackupError(

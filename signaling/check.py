@@ -14,11 +14,11 @@ from redis.exceptions import ResponseError
 from rooms.errors import Unavailable
 from signaling.data_folder import DataFolder
 from signaling.settings import Settings, without_password
-from signaling.stores import redis_client
 from signaling.stores.database import DatabaseError
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
-from signaling.stores.redis_client import Store
+from signaling.stores.redis_client import connect
+from signaling.stores.store import OneStore, Store
 
 TIMEOUT_S = 3.0
 
@@ -59,10 +59,14 @@ async def _store(settings: Settings, folder: DataFolder) -> AsyncIterator[Findin
         )
         return
     url = settings.redis or EmbeddedStore(folder).url
-    store = redis_client.connect(url, TIMEOUT_S, connections=4)
+    store = connect(url, TIMEOUT_S, connections=4)
     try:
-        versions = {_version(info) for info in await store.on_each_primary("INFO", "server")}
+        infos = await store.on_each_primary("INFO", "server")
+        versions = {_version(info) for info in infos}
         yield Finding(True, f"The store answers ({', '.join(sorted(versions))}).")
+        if isinstance(store, OneStore) and infos[0].get("redis_mode") == "cluster":
+            yield Finding(False, "The store is a node of a Cluster: write its address as redis+cluster://….")
+            return
         yield await durability(store, settings.replicas)
     except Unavailable:
         yield Finding(False, f"The store {without_password(url)} does not answer.")

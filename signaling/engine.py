@@ -75,6 +75,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         super().__init__(server, sid)
         self.origin: str | None = None
         self.waiting_bytes = 0
+        self.ended = asyncio.Event()
         self._websocket: WebSocket | None = None
         self._cut: asyncio.TimerHandle | None = None
 
@@ -120,6 +121,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
 
     def _end(self) -> None:
         self.closed = True
+        self.ended.set()
         self.server.sockets.pop(self.sid, None)
         if self._cut:
             self._cut.cancel()
@@ -207,10 +209,21 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
-    """engineio's server with our socket and transport; `origin` of a WebSocket is that of its handshake."""
+    """engineio's server with our socket and transport; `origin` of a WebSocket is that of its handshake.
 
-    def __init__(self, *, backlog_bytes: int, on_overflow: Any, **options: Any) -> None:
+    `admit(request)` raises for a new transport that is not wanted; it is refused before anything is kept of it.
+    """
+
+    def __init__(
+        self,
+        *,
+        admit: Callable[[web.Request], None],
+        backlog_bytes: int,
+        on_overflow: Callable[[], None],
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        self.admit = admit
         self.backlog_bytes = backlog_bytes
         self.on_overflow = on_overflow
         driver: dict[str, Any] = self._async  # type: ignore[has-type]
@@ -222,6 +235,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         """As engineio 4.15 does it, but for the class of the socket."""
         if jsonp_index is not None:
             return self._bad_request("JSONP is not served")
+        self.admit(environ["aiohttp.request"])
         if self.start_service_task:  # type: ignore[has-type]
             self.start_service_task = False
             self.service_task_handle = self.start_background_task(self._service_task)

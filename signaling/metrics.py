@@ -13,6 +13,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.sockets = Gauge("telementor_sockets", "Sockets of people on this node", registry=self.registry)
+        self.handshakes = Gauge(
+            "telementor_handshakes", "Transports that have not logged in yet", registry=self.registry
+        )
         self.rooms = Gauge("telementor_rooms", "Rooms that this node has people in", registry=self.registry)
         self.store_up = Gauge("telementor_store_up", "1 while the store answers", registry=self.registry)
         self.requests = Histogram(
@@ -30,6 +33,12 @@ class Metrics:
         )
         self.refused_sockets = Counter(
             "telementor_refused_sockets_total", "Sockets that were refused", ["code"], registry=self.registry
+        )
+        self.limited_addresses = Counter(
+            "telementor_limited_addresses_total",
+            "What was refused because too much came from one address",
+            ["what"],
+            registry=self.registry,
         )
         self.overflows = Counter(
             "telementor_overflows_total",

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 from signaling.data_folder import DataFolder, FolderInUseError
 from signaling.settings import Settings
-from signaling.stores import redis_client
 from signaling.stores.database import Database
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
-from signaling.stores.redis_client import Store
+from signaling.stores.redis_client import connect
+from signaling.stores.store import Store
 
 TIMEOUT_S = 30.0
 """For one command of the store: a whole room is read or written by one."""
@@ -62,7 +62,7 @@ async def open_store(settings: Settings, *, alone: bool = False) -> AsyncIterato
             if alone:
                 raise
             url, embedded = embedded.url, None
-    store = redis_client.connect(url, TIMEOUT_S, connections=4)
+    store = connect(url, TIMEOUT_S, connections=4)
     try:
         yield store
     finally:

@@ -23,9 +23,9 @@ from signaling.data_folder import DataFolder
 from signaling.open_stores import open_directory, open_store
 from signaling.settings import Settings
 from signaling.stores.embedded import EmbeddedStore
-from signaling.stores.redis_client import Store
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import person_channel
+from signaling.stores.store import Store
 
 FORMAT = 1
 PAGE = 200

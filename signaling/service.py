@@ -220,7 +220,7 @@ class Service:
             rate=self._rate(request.person),
             answers=command.reply_to,
         )
-        return _appended(written)
+        return await self._written(resident, seat, request, written)
 
     async def edit(self, connection: Connection, command: c.ChatEdit) -> Reply:
         return await self._rewrite(connection, command, "chat.edit", "edit", chat.edit)
@@ -240,7 +240,7 @@ class Service:
         for _ in range(DECIDE_TRIES):
             found = await self._log.newest(resident.slug, command.id, request)
             if found.done is not None:
-                return _appended(found.done)
+                return await self._written(resident, seat, request, found.done)
             known = events.decode(found.entry.body) if found.entry else None
             decided = decide(request.person, command, found.entry, known)
             assert found.entry is not None
@@ -255,7 +255,7 @@ class Service:
                 )
             except Stale:
                 continue
-            return _appended(written)
+            return await self._written(resident, seat, request, written)
         raise Conflict
 
     async def read(self, connection: Connection, command: c.ChatRead) -> Reply:
@@ -417,9 +417,16 @@ class Service:
     async def _request(self, resident: Resident, seat: Seat, key: str, verb: str) -> Request:
         """A key is used once by a person, whatever the room: somebody with several rooms claims it first (L3)."""
         person = seat.connection.identity.person
-        if seat.several and not await self._registry.claim(person, key.lower(), resident.slug):
+        if seat.several and not await self._registry.claim(person, key, resident.slug):
             raise Conflict("This key was used in another room.", field="key")
         return Request(person=person, key=key, verb=verb)
+
+    async def _written(self, resident: Resident, seat: Seat, request: Request, written: Written) -> Reply:
+        """Only what was written keeps its claim: a flood over the rate must not fill the store."""
+        if seat.several:
+            await self._registry.keep(request.person, request.key, resident.slug)
+        id_ = written.ids[0]
+        return Reply(pack(p.Appended(ok=True, id=id_, at=event_at(id_), dup=written.dup)))
 
     def _rate(self, person: str) -> Rate:
         return Rate(person=person, per_s=self._rates.chat_per_s, burst=self._rates.chat_burst)
@@ -533,11 +540,6 @@ def _persons(record: RoomRecord) -> tuple[str, ...]:
 
 def _draft(decided: Event) -> Draft:
     return Draft(key=decided.key, body=events.encode(decided))
-
-
-def _appended(written: Written) -> Reply:
-    id_ = written.ids[0]
-    return Reply(pack(p.Appended(ok=True, id=id_, at=event_at(id_), dup=written.dup)))
 
 
 def _raw(encoded: bytes) -> Any:

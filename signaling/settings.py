@@ -148,11 +148,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=0,
-            le=8,
+            le=7,
             description="Seconds that clients get to move to another server when this one stops."
-            " At most 8: the whole stop has to fit into 10 s.",
+            " At most 7: the whole stop has to fit into 10 s.",
         ),
-    ] = 8
+    ] = 7
+    drain_notice_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=4000,
+            description="Milliseconds of drain_s in which a server that stops is not ready but still takes sockets,"
+            " so that a load balancer's health check notices first. Without trusted_proxies there is none to wait for.",
+        ),
+    ] = 1000
     node_lease_ms: Annotated[
         int,
         Meta(
@@ -269,6 +278,49 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 524_288
 
+    # How many may come
+    sockets_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Sockets of people on this server; one more is answered unavailable and may come again.",
+        ),
+    ] = 10_000
+    handshakes_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Transports that have not logged in yet; one more is refused with HTTP 503.",
+        ),
+    ] = 2000
+    handshakes_per_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="New transports a second from one address (a whole school may be behind it), in the long run;"
+            " one more is refused with HTTP 429.",
+        ),
+    ] = 200
+    handshakes_burst: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000, description="New transports at once before handshakes_per_s counts."),
+    ] = 2000
+    enters_per_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Personal links a second that are tried from one address, in the long run;"
+            " one more is refused with HTTP 429.",
+        ),
+    ] = 5
+    enters_burst: Annotated[
+        int, Meta(ge=1, le=100_000, description="Personal links at once before enters_per_s counts.")
+    ] = 100
+
     # How history is read
     page_default: Annotated[
         int, Meta(ge=1, le=1000, description="Events in a page when none was asked for.")
@@ -293,6 +345,7 @@ HEADINGS: Final[Mapping[str, str]] = {
     "link_ttl_days": "How long things are good for",
     "text_code_points": "What one message may be",
     "chat_per_s": "How much one person or socket may do",
+    "sockets_max": "How many may come",
     "page_default": "How history is read",
 }
 

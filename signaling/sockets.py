@@ -6,6 +6,7 @@ A python-socketio server; below it `engine`, behind it `service`. It owns the so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 import socketio
 import structlog
+from aiohttp import web
 from engineio import packet as engine_packet
 from msgspec import Struct
 
@@ -22,6 +24,7 @@ from rooms import pushes as p
 from rooms.commands import CallSignal, ChatTyping, Command, Ice
 from rooms.errors import Invalid, Limited, RoomError, Unavailable, Unsupported
 from signaling import answers, packets
+from signaling.addresses import AddressRate
 from signaling.buckets import TokenBucket
 from signaling.connection import Identity
 from signaling.engine import EngineServer, EngineSocket
@@ -34,6 +37,9 @@ log = structlog.get_logger()
 
 IN_FLIGHT_MAX = 512
 """Requests of one socket that may wait or be under way; more are answered `limited`."""
+
+FULL_RETRY_MS = 5_000
+"""What somebody is told to wait for whom there is no room here now."""
 
 PING_EVERY_S = 10
 PING_TIMEOUT_S = 8
@@ -49,6 +55,8 @@ class SocketLimits(Struct, frozen=True):
     packet_bytes: int
     backlog_bytes: int
     connect_timeout_s: float
+    sockets_max: int
+    handshakes_max: int
     signals_per_s: float
     signals_burst: int
     typing_per_s: float
@@ -102,22 +110,33 @@ class SocketConnection:
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
-    """`draining` says why no new socket is taken, or None."""
+    """While `draining` no new socket is taken; while `finishing` no request is."""
 
     def __init__(
-        self, service: Service, nodes: Nodes, door: Door, limits: SocketLimits, metrics: Metrics
+        self,
+        service: Service,
+        nodes: Nodes,
+        door: Door,
+        handshakes: AddressRate,
+        limits: SocketLimits,
+        metrics: Metrics,
     ) -> None:
         self._service = service
         self._nodes = nodes
         self._door = door
+        self._handshakes = handshakes
         self._limits = limits
         self._metrics = metrics
+        metrics.handshakes.set_function(lambda: len(self._unknown))
         self._connections: dict[str, SocketConnection] = {}
+        self._entering = 0
         self._unknown: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
+        self.finishing = False
+        self._leave_by_s = 0.0
         super().__init__(
             async_mode="aiohttp",
             serializer="msgpack",
@@ -129,6 +148,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             http_compression=False,
             logger=_quiet,
             engineio_logger=_quiet,
+            admit=self._admit,
             backlog_bytes=limits.backlog_bytes,
             on_overflow=metrics.overflows.inc,
         )
@@ -137,6 +157,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         return EngineServer
 
     # From the transport
+
+    def _admit(self, request: web.Request) -> None:
+        """Before anything is kept of a new transport. Raises `Limited`, `Unavailable`: HTTP 429, 503."""
+        try:
+            self._handshakes.take(request)
+            if len(self._unknown) >= self._limits.handshakes_max:
+                raise Unavailable("Too many are coming in at this moment.", retry_ms=FULL_RETRY_MS)
+        except RoomError as error:
+            self._metrics.refused_sockets.labels(error.code).inc()
+            raise
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         await super()._handle_eio_connect(eio_sid, environ)
@@ -163,7 +193,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _handle_eio_message(self, eio_sid: str, data: bytes | str) -> None:
         socket: EngineSocket | None = self.eio.sockets.get(eio_sid)
-        if socket is None or socket.closing:
+        if socket is None or socket.closing or self.finishing:
             return
         if isinstance(data, str):
             await self._refuse_json(socket)
@@ -204,6 +234,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     # Handshake
 
     async def _welcome(self, socket: EngineSocket, data: msgspec.Raw) -> None:
+        self._entering += 1
         try:
             connection = await self._admitted(socket, data)
         except answers.UndecodableError:
@@ -218,6 +249,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             log.exception("handshake failed")
             await socket.close()
             return
+        finally:
+            self._entering -= 1
         if socket.closing or socket.closed:
             self._nodes.forget(connection)
             self._service.disconnected(connection)
@@ -228,10 +261,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             timer.cancel()
         self._metrics.sockets.inc()
         connection.open(packets.control(packets.CONNECT, "/", {"sid": connection.id}))
+        if self.draining:  # it came in while everybody else was told
+            connection.send(self._goaway())
 
     async def _admitted(self, socket: EngineSocket, data: msgspec.Raw) -> SocketConnection:
         if self.draining:
             raise Unavailable("This server is being restarted.", retry_ms=1_000)
+        if len(self._connections) + self._entering > self._limits.sockets_max:
+            raise Unavailable("This server is full at this moment.", retry_ms=FULL_RETRY_MS)
         auth = answers.strictly(_auth, bytes(data))
         request = self.environ.get(socket.sid, {}).get("aiohttp.request")
         identity = await self._door.identify(auth, request, socket.origin)
@@ -305,29 +342,44 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def say_goaway(self, in_ms: int) -> None:
         """C3: everybody is asked to move to another server, or to come back to this one's successor."""
         self.draining = True
-        frame = packets.event("goaway", packets.pack(p.GoawayPush(in_ms=in_ms, reason="drain")))
+        self._leave_by_s = time.monotonic() + in_ms / 1000
+        frame = self._goaway()
         for connection in self._connections.values():
             connection.send(frame)
+
+    def _goaway(self) -> bytes:
+        left_ms = max(0, round((self._leave_by_s - time.monotonic()) * 1000))
+        return packets.event("goaway", packets.pack(p.GoawayPush(in_ms=left_ms, reason="drain")))
 
     def ask_to_resume(self) -> None:
         """Closes every socket without a word: clients come back and say where they were (R2, L5, K5)."""
         for connection in list(self._connections.values()):
             self._own(connection.socket.close())
 
-    async def drained(self, within_s: float) -> None:
-        """Waits until nobody is connected and nothing is in flight, at most `within_s`."""
+    async def emptied(self, within_s: float) -> bool:
+        """Waits until nobody is connected, at most `within_s`."""
         try:
             async with asyncio.timeout(within_s):
                 await self._empty.wait()
-                if self._tasks:
-                    await asyncio.wait(self._tasks)
         except TimeoutError:
-            log.info("drained", left=len(self._connections))
+            return False
+        return True
 
-    async def close_all(self) -> None:
-        for socket in list(self.eio.sockets.values()):
+    async def finish(self, within_s: float) -> None:
+        """Answers the requests that are under way, takes no more, and closes every socket in order: what waits for it is
+        written first. What is not done within the time is cut; its client asks again with the same key."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s / 2):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        self.finishing = True
+        sockets: list[EngineSocket] = list(self.eio.sockets.values())
+        for socket in sockets:
             await socket.close()
-        await self.eio.shutdown()
+        if ends := [asyncio.ensure_future(socket.ended.wait()) for socket in sockets]:
+            _, pending = await asyncio.wait(ends, timeout=within_s / 2)
+            for end in pending:
+                end.cancel()
 
     def _own(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from rooms.errors import Invalid, Limited, NotFound, RoomError, TooLarge, Unauthenticated, Unavailable
 from rooms.pushes import Refused
+from signaling.addresses import AddressRate
 from signaling.answers import refusal
 from signaling.door import COOKIE, LOGINS_PER_BROWSER, Door
 from signaling.metrics import Metrics
@@ -66,6 +67,7 @@ class Web:
         self,
         *,
         door: Door,
+        enters: AddressRate,
         directory: Directory,
         metrics: Metrics,
         dist: Path,
@@ -75,6 +77,7 @@ class Web:
         login_ttl_s: int,
     ) -> None:
         self._door = door
+        self._enters = enters
         self._directory = directory
         self._metrics = metrics
         self._ready = ready
@@ -137,7 +140,7 @@ class Web:
     def _refuse(self, request: web.Request, error: RoomError, status: int | None = None) -> web.Response:
         """The page with its plain sentence; where scripts ask, the error as an object."""
         status = status or STATUS[error.code]
-        if request.path.startswith("/api/"):
+        if request.path.startswith(("/api/", "/socket.io/")):
             body = msgspec.json.encode(Refused(ok=False, error=refusal(error)))
             response = web.Response(status=status, body=body, content_type="application/json")
         else:
@@ -175,6 +178,7 @@ class Web:
     # Entering and leaving
 
     async def _enter(self, request: web.Request) -> web.Response:
+        self._enters.take(request)
         entered = await self._door.enter(request, await request.post())
         response = _see_other(f"/r/{entered.slug}" if entered.slug else "/")
         browser = await self._door.browser(request.cookies)

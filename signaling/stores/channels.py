@@ -15,10 +15,10 @@ from typing import Any
 import structlog
 from msgspec import Struct, field
 from redis.crc import key_slot
-from redis.exceptions import MovedError, RedisError, ResponseError
+from redis.exceptions import MovedError, ResponseError
 
 from rooms.errors import Unavailable
-from signaling.stores.redis_client import RETRY_MS, Store
+from signaling.stores.store import AWAY, RETRY_MS, Store
 
 log = structlog.get_logger()
 
@@ -166,7 +166,7 @@ class Ear:
         if self._connection is None:
             return  # all that is wanted is asked for once the connection is there
         # The listener finds a broken connection.
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(*AWAY):
             await self._connection.send_command(*command)
 
     async def _live(self) -> None:
@@ -178,7 +178,7 @@ class Ear:
             for name in list(self._names):
                 await connection.send_command("SSUBSCRIBE", name)
             await self._listen(connection)
-        except (RedisError, OSError, TimeoutError, Unavailable) as error:
+        except (*AWAY, Unavailable) as error:
             log.debug("connection ended", reason=type(error).__name__)
         finally:
             self._connection = None

@@ -49,7 +49,6 @@ _LOG_BYTES: Final = 4 * 1024 * 1024
 _POLL_S: Final = 0.01
 # An engine that neither answers nor says that it is loading its files by then is taken for broken.
 _SILENCE_S: Final = 20.0
-# Together below the 10 s in which a server has to stop.
 _SHUTDOWN_S: Final = 3.0
 _TERMINATE_S: Final = 2.0
 _REWRITE_S: Final = 600.0
@@ -142,18 +141,19 @@ class EmbeddedStore:
             else:
                 failed = 0
 
-    async def stop(self) -> None:
-        """Ends the engine: SHUTDOWN, then SIGTERM, then SIGKILL, within 7 s. Lets the next server in.
+    async def stop(self, within_s: float = _SHUTDOWN_S + _TERMINATE_S) -> None:
+        """Ends the engine within that time: SHUTDOWN, then SIGTERM, then SIGKILL. Lets the next server in.
 
         May be called twice, and after a `start` that failed.
         """
         self._stopping.set()
         async with self._changing:
             if self._process is not None and self._process.returncode is None:
-                await _shutdown(self._folder.socket)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._process.wait(), _SHUTDOWN_S)
-                await self._end(self._process)
+                    async with asyncio.timeout(within_s * 2 / 3):
+                        await _shutdown(self._folder.socket)
+                        await self._process.wait()
+                await self._end(self._process, within_s / 3)
             self._process = None
             self._forget_short_folder()
             self._folder.unlock()
@@ -269,13 +269,13 @@ class EmbeddedStore:
             f"The embedded store ended while it started: {self._last_words()} (see {self._folder.store_log})"
         )
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
+    async def _end(self, process: asyncio.subprocess.Process, within_s: float = _TERMINATE_S) -> None:
         """SIGTERM, time to obey, then SIGKILL for it and what it forked (it leads a process group)."""
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _TERMINATE_S)
+                await asyncio.wait_for(process.wait(), within_s)
         _kill_group(process.pid)
         await process.wait()
 

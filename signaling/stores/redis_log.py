@@ -31,7 +31,7 @@ from rooms.ports import (
     Trimmed,
     Written,
 )
-from signaling.stores.redis_client import Script, Store, Word
+from signaling.stores.store import Script, Store, Word
 
 
 def channel(slug: str) -> str:
@@ -146,7 +146,7 @@ class RedisRoomLog:
         for slug in slugs:
             asked.append(("HMGET", f"{{{slug}}}:meta", "epoch", "tail", "key"))
             asked.append(("HGET", f"{{{slug}}}:live", "v"))
-        answers = await self._store.each(asked)
+        answers = await self._store.each(*asked)
         return [
             Head(
                 epoch=(epoch or b"").decode(),

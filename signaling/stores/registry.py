@@ -6,13 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
-from signaling.stores.redis_client import Script, Store, Word
+from signaling.stores.store import Script, Store, Word
 
 CLAIM_MS = 5_000
 """A node that takes a due room and dies leaves it to another after this."""
 
 KEY_S = 172_800
 """As long as the room log knows a key, at least."""
+
+CLAIM_KEY_S = 60
+"""A key that was claimed and not written, such as one over the rate, is forgotten after this: longer than any write."""
 
 DUE_MAX = 64
 """Rooms that one beat takes at most; the others wait for the next beat, a second later."""
@@ -92,14 +95,17 @@ class Registry:
 
     async def online(self, persons: Collection[str], alive: Collection[str]) -> set[str]:
         """Those of `persons` who have a socket on a node that is alive (R1)."""
-        rows = await self._store.each([("HVALS", f"{person_channel(person)}:sockets") for person in persons])
+        rows = await self._store.each(*(("HVALS", f"{person_channel(person)}:sockets") for person in persons))
         return {person for person, sockets in zip(persons, rows, strict=True) if _any_alive(sockets, alive)}
 
     async def claim(self, person: str, key: str, slug: str) -> bool:
-        """True when this key of this person belongs to this room, from now on for 24 h at least (L3)."""
-        name = f"{person_channel(person)}:key:{key}"
-        holder = await self._store.run("SET", name, slug, "NX", "GET", "EX", KEY_S)
+        """True when this key of this person belongs to this room now, for `CLAIM_KEY_S`; `keep` makes it last (L3)."""
+        holder = await self._store.run("SET", _key(person, key), slug, "NX", "GET", "EX", CLAIM_KEY_S)
         return holder is None or holder.decode() == slug
+
+    async def keep(self, person: str, key: str, slug: str) -> None:
+        """A claimed key was written: it belongs to this room for 24 h at least."""
+        await self._store.run("SET", _key(person, key), slug, "EX", KEY_S)
 
     async def ring(self, person: str, slug: str, frame: bytes, ring_ms: int) -> None:
         """All sockets of the person hear `frame`; those that come while it rings, within `ring_ms`, are given it."""
@@ -119,6 +125,10 @@ class Registry:
     async def publish(self, channel: str, message: bytes) -> int:
         """The number of nodes that heard it."""
         return await self._store.publish(channel, message)
+
+
+def _key(person: str, key: str) -> str:
+    return f"{person_channel(person)}:key:{key.lower()}"
 
 
 def _any_alive(sockets: list[bytes], alive: Collection[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signaling.stores.redis_client import Store
+from signaling.stores.store import Store
 
 
 class Turns:

@@ -1,4 +1,4 @@
-"""The room log's guarantees (rooms.ports.RoomLog), on our Valkey and on Debian's Redis 7.0."""
+"""The room log's guarantees (rooms.ports.RoomLog), on our Valkey, on Debian's Redis 7.0 and on a Cluster of it."""
 
 from __future__ import annotations
 
@@ -29,27 +29,28 @@ from rooms.ports import (
     Trimmed,
     Written,
 )
-from signaling.stores import redis_client
 from signaling.stores.channels import Channels
-from signaling.stores.redis_client import Store
+from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import TRIM_STEP, RedisRoomLog, channel
+from signaling.stores.store import Store
 from tests.support.condition import until
 from tests.support.redis_servers import running
+from tests.support.redis_topologies import clustered
 
 pytestmark = [pytest.mark.contract, pytest.mark.integration]
 
 BIG = 1_000_000
 
 
-@pytest.fixture(scope="module", params=["valkey", "redis"])
+@pytest.fixture(scope="module", params=["valkey", "redis", "cluster"])
 def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    with running(request.param) as url:
+    with clustered() if request.param == "cluster" else running(request.param) as url:
         yield url
 
 
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
-    client = redis_client.connect(store_url, 5)
+    client = connect(store_url, 5)
     yield client
     await client.aclose()
 
@@ -397,7 +398,7 @@ def test_retention_never_removes_what_is_to_be_kept(store_url: str, acts: list[t
     trimmed is nowhere, and each cursor that was ever good is told the truth."""
 
     async def whole() -> None:
-        store = redis_client.connect(store_url, 5)
+        store = connect(store_url, 5)
         try:
             await _kept(RedisRoomLog(store), store.redis, uuid.uuid4().hex, acts)
         finally:
@@ -582,7 +583,7 @@ async def test_L2_what_is_not_wanted_any_more_is_not_looked_for(
 
 
 async def test_a_store_that_is_away_is_unavailable() -> None:
-    client = redis_client.connect("unix:///nowhere/at/all.sock", 1)
+    client = connect("unix:///nowhere/at/all.sock", 1)
     with pytest.raises(Unavailable) as away:
         await RedisRoomLog(client).write("room", (posted("x", key()),))
     assert away.value.retry_ms

@@ -14,6 +14,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as LostError
 
+from signaling.stores.registry import Registry
+from signaling.stores.store import OneStore
 from tests.faults.proxy import Proxy, every, frame_end, words
 from tests.support.condition import until
 from tests.support.redis_topologies import RedisServer
@@ -73,9 +75,7 @@ async def test_the_reply_that_is_lost_is_that_of_its_command(
 
 
 async def test_a_scripts_reply_is_known_by_its_name(through: Redis, proxy: Proxy) -> None:
-    from signaling.stores.registry import Registry
-
-    registry = Registry(through)
+    registry = Registry(OneStore(through, 3))
     await registry.beat("node")
     assert proxy.seen["beat"] >= 1
 

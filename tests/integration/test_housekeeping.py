@@ -15,11 +15,11 @@ from rooms import events
 from rooms.events import ChatPosted
 from rooms.ports import Draft, Retention
 from signaling.housekeeping import Housekeeping
-from signaling.stores import redis_client
 from signaling.stores.directory import Directory, Named
 from signaling.stores.engine import EmbeddedStoreError
-from signaling.stores.redis_client import Store
+from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
+from signaling.stores.store import Store
 from signaling.stores.turns import Turns
 from tests.support.condition import until
 from tests.support.redis_servers import running
@@ -37,7 +37,7 @@ def store_url() -> Iterator[str]:
 
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
-    client = redis_client.connect(store_url, 5)
+    client = connect(store_url, 5)
     await client.redis.flushall()
     yield client
     await client.aclose()
@@ -139,7 +139,7 @@ async def test_what_fails_is_done_at_the_next_turn(store: Store, directory: Dire
 
 
 async def test_a_store_that_is_away_stops_nothing(directory: Directory, store: Store) -> None:
-    away = redis_client.connect("unix:///nowhere/at/all.sock", 1)
+    away = connect("unix:///nowhere/at/all.sock", 1)
     rewrite = Rewriter()
     with capture_logs() as logged:
         async with kept(node(away, directory, rewrite)):

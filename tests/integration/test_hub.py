@@ -19,10 +19,10 @@ from rooms.ports import Draft, LiveSwap
 from rooms.pushes import ReplacedPush, RevokedPush
 from signaling.connection import Identity
 from signaling.hub import Hub, Resident
-from signaling.stores import redis_client
 from signaling.stores.channels import Channels
-from signaling.stores.redis_client import Store
+from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog, channel
+from signaling.stores.store import Store
 from tests.support.condition import until
 from tests.support.redis_servers import running
 
@@ -114,7 +114,7 @@ def store_url() -> Iterator[str]:
 
 @pytest.fixture
 async def house(store_url: str) -> AsyncIterator[House]:
-    store = redis_client.connect(store_url, 5)
+    store = connect(store_url, 5)
     made = House(store)
     yield made
     await made.close()

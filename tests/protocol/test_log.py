@@ -6,10 +6,14 @@ import asyncio
 import uuid
 from typing import Any
 
+import redis.asyncio as redis
+
+from tests.protocol.conftest import OpenServer
 from tests.protocol.phrases import history, join, meet, new_key, page, say, texts
 from tests.support.client import Client
 from tests.support.fleet import Fleet
 from tests.support.people import Pair
+from tests.support.redis_servers import running
 from tests.support.witness import check_event, order
 
 
@@ -164,6 +168,30 @@ async def test_L3_same_key_in_another_room_is_a_conflict(connect: Fleet, pair: P
     error = await mentor.refused("chat.send", {"room": other.room, "key": key, "text": "here"})
     assert error["code"] == "conflict"
     assert await texts(mentor, other.room) == []
+
+
+async def test_L3_a_flood_over_the_rate_leaves_no_key_for_long(
+    connect_python: Fleet, own_server: OpenServer
+) -> None:
+    """Of somebody with several rooms each key is claimed before the rate is known: only what was written keeps its claim."""
+    with running("redis") as url:
+        server = await own_server(REDIS=url)
+        pair = await server.pair()
+        await server.pair(mentor=(pair.mentor.name, pair.mentor.email))
+        mentor = await connect_python(pair.mentor, server=server)
+        await join(mentor, pair.room)
+        said = [
+            await mentor.begin("chat.send", {"room": pair.room, "key": new_key(), "text": f"{n}"})
+            for n in range(200)
+        ]
+        acks = await asyncio.wait_for(asyncio.gather(*said), 20)
+        written = sum(ack["ok"] for ack in acks)
+        assert 0 < written < 200
+        async with redis.Redis.from_url(url) as store:
+            lives_s = [await store.ttl(name) async for name in store.scan_iter("*:key:*", count=1_000)]
+        assert len(lives_s) == 200
+        assert sum(life_s > 86_400 for life_s in lives_s) == written
+        assert all(0 < life_s <= 60 for life_s in sorted(lives_s)[:-written])
 
 
 async def test_L3_edit_delete_and_react_repeat_harmlessly(connect: Fleet, pair: Pair) -> None:

@@ -17,6 +17,7 @@ from tests.support.client import RefusedError
 from tests.support.condition import until
 from tests.support.fleet import Fleet
 from tests.support.people import Pair
+from tests.support.raw import Packet, RawSocket
 from tests.support.server import Server, run_telementor
 
 DRAIN_S = 10
@@ -92,10 +93,11 @@ async def test_C3_sigterm_drains_with_goaway_and_exits_0(connect: Fleet, own_ser
     assert not server.stores() or len(server.stores()) == 1
 
 
+@pytest.mark.parametrize("drain_s", [0, 1])
 async def test_C3_what_is_in_flight_is_finished_and_nothing_is_lost(
-    connect_python: Fleet, own_server: OpenServer
+    connect_python: Fleet, own_server: OpenServer, drain_s: int
 ) -> None:
-    server = await own_server(DRAIN_S=1)
+    server = await own_server(DRAIN_S=drain_s)
     pair = await server.pair()
     mentor = await connect_python(pair.mentor, server=server)
     await join(mentor, pair.room)
@@ -125,6 +127,101 @@ async def test_C3_a_draining_server_is_not_ready(connect_python: Fleet, own_serv
     except aiohttp.ClientError:
         status = 503  # it does not even listen any more
     assert status == 503
+    assert await server.ended(timeout_s=DRAIN_S) == 0
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_C3_told_twice_it_waits_for_nobody_and_closes_in_order(
+    connect_python: Fleet, own_server: OpenServer, transport: str
+) -> None:
+    server = await own_server()
+    pair = await server.pair()
+    mentor = await connect_python(pair.mentor, server=server, transports=(transport,))
+    await join(mentor, pair.room)
+    server.ask_to_stop()
+    assert (await mentor.next_push("goaway"))["in_ms"] > 5_000
+    await say(mentor, pair.room, "who stays is served until the end")
+    began = time.monotonic()
+    server.ask_to_stop()
+    await mentor.closed()
+    assert await server.ended(timeout_s=DRAIN_S) == 0
+    assert time.monotonic() - began < 4
+
+
+async def test_C3_a_socket_that_stays_is_closed_in_order(own_server: OpenServer) -> None:
+    server = await own_server(DRAIN_S=0)
+    pair = await server.pair()
+    socket = await RawSocket.open(server.url)
+    await socket.connect({"v": 1, "device": new_key(), "token": pair.mentor.token})
+    server.ask_to_stop()
+    goaway, *more = await socket.closed()
+    assert (goaway["data"][0], more) == ("goaway", [])
+    assert socket.told
+    await socket.stop()
+    assert await server.ended(timeout_s=DRAIN_S) == 0
+
+
+async def test_C3_who_comes_in_while_it_drains_is_asked_to_go_too(
+    connect_python: Fleet, own_server: OpenServer
+) -> None:
+    """Its handshake had begun before the drain: it is let in, and told how much time is left."""
+    server = await own_server(DRAIN_S=4)
+    pair = await server.pair()
+    mentor = await connect_python(pair.mentor, server=server)
+    mentee = await RawSocket.open(server.url)
+    server.signal_store(signal.SIGSTOP)
+    try:
+        await mentee.send(Packet.CONNECT, {"v": 1, "device": new_key(), "token": pair.mentee.token})
+        await _get(f"{server.url}/healthz")  # what was sent before is read by now
+        server.ask_to_stop()
+        await mentor.next_push("goaway")
+    finally:
+        server.signal_store(signal.SIGCONT)
+    assert (await mentee.receive())["type"] == Packet.CONNECT
+    name, goaway = (await mentee.receive())["data"]
+    assert name == "goaway"
+    assert 0 < goaway["in_ms"] < 4_000
+    await mentee.stop()
+    with pytest.raises(RefusedError) as refusal:
+        await connect_python(pair.mentee, server=server)
+    assert refusal.value.error["code"] == "unavailable"
+    await mentor.drop()
+    assert await server.ended(timeout_s=DRAIN_S) == 0
+
+
+@pytest.mark.faults
+async def test_C3_a_store_that_hangs_does_not_keep_it_from_ending_in_10_s(
+    connect_python: Fleet, own_server: OpenServer
+) -> None:
+    """The longest drain, somebody who does not go, and a request that nobody will answer."""
+    server = await own_server(DRAIN_S=7)
+    pair = await server.pair()
+    mentor = await connect_python(pair.mentor, server=server)
+    await join(mentor, pair.room)
+    server.signal_store(signal.SIGSTOP)
+    await mentor.begin("chat.send", {"room": pair.room, "key": new_key(), "text": "nobody knows"})
+    assert await server.terminate(timeout_s=DRAIN_S) == 0
+    assert server.stores() == []
+
+
+async def test_C3_behind_a_proxy_it_is_unready_before_it_refuses(
+    connect_python: Fleet, own_server: OpenServer
+) -> None:
+    """A load balancer needs a health check to notice; until then it goes on sending people here, and they are let in."""
+    server = await own_server(DRAIN_S=4, DRAIN_NOTICE_MS=2000, TRUSTED_PROXIES="127.0.0.1")
+    pair = await server.pair()
+    mentor = await connect_python(pair.mentor, server=server)
+    server.ask_to_stop()
+
+    async def unready() -> bool:
+        return (await _get(f"{server.url}/readyz"))[0] == 503
+
+    await until(unready, "readyz to say no")
+    assert not mentor.all("goaway")
+    mentee = await connect_python(pair.mentee, server=server)
+    for client in (mentor, mentee):
+        assert (await client.next_push("goaway"))["in_ms"] <= 2_000
+        await client.drop()
     assert await server.ended(timeout_s=DRAIN_S) == 0
 
 

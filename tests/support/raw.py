@@ -46,6 +46,8 @@ class RawSocket:
     def __init__(self, http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._http = http
         self._socket = socket
+        self.told = False
+        """Whether the server said that it closes (Engine.IO CLOSE) before it did."""
 
     @classmethod
     async def open(cls, url: str, *, headers: Mapping[str, str] | None = None, query: str = "") -> RawSocket:
@@ -131,6 +133,7 @@ class RawSocket:
                 await self._socket.send_str("3")
                 return None
             if message.data == "1":
+                self.told = True
                 raise ClosedError
             return str(message.data)
         raise ClosedError

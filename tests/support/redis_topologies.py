@@ -11,8 +11,8 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -322,3 +322,15 @@ class Cluster:
         """End all of it."""
         for server in self.servers:
             await server.close()
+
+
+@contextmanager
+def clustered() -> Iterator[str]:
+    """The URL of a Cluster of three primaries, for tests that are no coroutine or of another event loop."""
+    with asyncio.Runner() as runner:
+        cluster = Cluster([RedisServer() for _ in range(6)])
+        try:
+            runner.run(cluster.start())
+            yield cluster.url
+        finally:
+            runner.run(cluster.close())

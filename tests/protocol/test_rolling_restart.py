@@ -1,0 +1,294 @@
+"""Two nodes behind the shipped HAProxy are restarted in turn while people chat: nothing is lost, doubled or out of order.
+
+The clients do what the contract asks of them: on `goaway` they come back at a random moment within it (C3), resume with
+their cursor (L5), and ask again with the same key what was not acknowledged (L3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.protocol.conftest import OpenServer
+from tests.protocol.phrases import history, join, new_key
+from tests.support.client import Client, Options, PythonClient, RefusedError
+from tests.support.condition import until
+from tests.support.figures import measured
+from tests.support.fleet import GetBridge
+from tests.support.haproxy import CONFIG, HAProxy
+from tests.support.js_client.bridge import JsClient
+from tests.support.needs import needs_program
+from tests.support.people import Pair, Person
+from tests.support.redis_servers import running
+from tests.support.server import Server
+
+DRAIN_S = 4
+NOTICE_MS = 1000
+STOP_S = 10
+AGAIN_S = 0.3
+"""What a client waits for after a connection that did not come about, as long as nobody says how long."""
+
+KINDS = (("python", "websocket"), ("python", "polling"), ("js", "websocket"), ("js", "polling"))
+
+Open = Callable[[], Awaitable[Client]]
+
+
+def test_the_shipped_haproxy_configuration_is_valid() -> None:
+    told = subprocess.run(
+        [needs_program("haproxy"), "-dW", "-c", "-f", str(CONFIG)], capture_output=True, text=True, timeout=10
+    )
+    assert told.returncode == 0, told.stderr
+    assert "default" not in told.stderr
+
+
+class Chatter:
+    """One device of one person that writes as fast as it may, from the beginning to the end, over every restart."""
+
+    def __init__(self, name: str, room: str, open_client: Callable[[str], Client]) -> None:
+        self.name = name
+        self.room = room
+        self.device = new_key()
+        self.heard: list[dict[str, Any]] = []
+        self.acked: dict[str, str] = {}
+        self.came_back: list[float] = []
+        self.refused: Counter[str] = Counter()
+        self.resets: list[str] = []
+        self.cuts = 0
+        self._open_client = open_client
+        self._unanswered: tuple[str, str] | None = None
+        self._epoch: str | None = None
+
+    async def live(self, enough: asyncio.Event) -> None:
+        """Until `enough` and the last message is acknowledged."""
+        while not enough.is_set() or self._unanswered:
+            client = await self._come_in()
+            try:
+                await self._resume(client)
+                await self._stay(client, enough)
+            except ConnectionError:
+                self.cuts += 1
+            finally:
+                await client.drop()
+
+    async def look(self) -> None:
+        """Come in once more and read what there is."""
+        client = await self._come_in()
+        await self._resume(client)
+        await client.drop()
+
+    async def _come_in(self) -> Client:
+        while True:
+            client = self._open_client(self.device)
+            try:
+                return await client.connect()
+            except RefusedError as refusal:
+                wait_s = AGAIN_S
+                if isinstance(refusal.data, dict) and refusal.data.get("data"):
+                    self.refused[refusal.error["code"]] += 1
+                    wait_s = refusal.error["retry_ms"] / 1000
+                else:
+                    self.refused["by the way there"] += 1
+                await asyncio.sleep(wait_s)
+
+    async def _resume(self, client: Client) -> None:
+        last = self.heard[-1] if self.heard else None
+        cursor = {"epoch": self._epoch, "id": last["id"], "key": last["key"]} if last else None
+        request = {"room": self.room, "cursor": cursor, "limit": 200}
+        log = (await _answered(client, "room.join", request))["log"]
+        self._epoch = log["epoch"]
+        if log["reset"]:
+            self.resets.append(log["reset"])
+        events, more = log["events"], log["more"] and cursor is not None
+        while more:
+            answer = await _answered(
+                client, "log.page", {"room": self.room, "after": events[-1]["id"], "limit": 200}
+            )
+            events, more = events + answer["events"], answer["more"]
+        self.heard += events
+
+    async def _stay(self, client: Client, enough: asyncio.Event) -> None:
+        jobs = [
+            asyncio.create_task(work)
+            for work in (
+                self._write(client, enough),
+                self._hear(client),
+                self._go_away(client),
+                _lost(client),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+            for job in done:
+                job.result()
+        finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+
+    async def _write(self, client: Client, enough: asyncio.Event) -> None:
+        while self._unanswered or not enough.is_set():
+            if self._unanswered is None:
+                self._unanswered = new_key(), f"{self.name} {len(self.acked)}"
+            key, text = self._unanswered
+            ack = await _ask(client, "chat.send", {"room": self.room, "key": key, "text": text})
+            if ack["ok"]:
+                self.acked[key] = ack["id"]
+                self._unanswered = None
+            else:
+                assert ack["error"]["code"] in {"limited", "unavailable"}, ack
+                await asyncio.sleep(ack["error"]["retry_ms"] / 1000)  # what the server asked for
+
+    async def _hear(self, client: Client) -> None:
+        while True:
+            self.heard.append(await client.next_push("log", timeout_s=60))
+
+    async def _go_away(self, client: Client) -> None:
+        goaway = await client.next_push("goaway", timeout_s=60)
+        told = time.monotonic()
+        await asyncio.sleep(goaway["in_ms"] / 1000 * random.random())  # C3
+        self.came_back.append((time.monotonic() - told) / (goaway["in_ms"] / 1000))
+
+
+async def _lost(client: Client) -> None:
+    await client.closed(timeout_s=60)
+    raise ConnectionError
+
+
+async def _ask(client: Client, event: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The answer; ConnectionError when the connection ends first, as then nobody knows the outcome."""
+    lost = asyncio.create_task(client.closed(timeout_s=60))
+    asked = asyncio.create_task(client.ask(event, request))
+    try:
+        await asyncio.wait((lost, asked), return_when=asyncio.FIRST_COMPLETED)
+        if asked.done() and not asked.exception():
+            return asked.result()
+        raise ConnectionError
+    finally:
+        for task in (lost, asked):
+            task.cancel()
+        await asyncio.gather(lost, asked, return_exceptions=True)
+
+
+async def _answered(client: Client, event: str, request: dict[str, Any]) -> dict[str, Any]:
+    ack = await _ask(client, event, request)
+    if not ack["ok"]:
+        assert ack["error"]["code"] == "unavailable", ack
+        raise ConnectionError
+    return ack
+
+
+@asynccontextmanager
+async def _house(
+    folder: Path, own_server: OpenServer
+) -> AsyncIterator[tuple[tuple[Server, Server], HAProxy]]:
+    with running("redis") as url:
+        shared = {
+            "REDIS": url,
+            "DATABASE": f"sqlite:///{folder / 'shared.db'}",
+            "TRUSTED_PROXIES": "127.0.0.1",
+            "NODE_LEASE_MS": 1500,
+            "DRAIN_S": DRAIN_S,
+            "DRAIN_NOTICE_MS": NOTICE_MS,
+        }
+        nodes = await own_server(**shared), await own_server(**shared)
+        proxy = await HAProxy(folder, nodes).start()
+        try:
+            yield nodes, proxy
+        finally:
+            await proxy.stop()
+            for node in nodes:
+                await node.close()
+
+
+def _chatter(proxy: HAProxy, pair: Pair, person: Person, kind: tuple[str, str], bridge: Any) -> Chatter:
+    language, transport = kind
+
+    def open_client(device: str) -> Client:
+        options = Options(device=device, transports=(transport,), query=f"room={pair.room}")
+        if language == "js":
+            return JsClient(proxy.url, person, options, bridge)
+        return PythonClient(proxy.url, person, options)
+
+    return Chatter(f"{language} {transport}", pair.room, open_client)
+
+
+def _check(chatters: list[Chatter], log: list[dict[str, Any]]) -> None:
+    """Lost, doubled, reordered: nothing, for anybody of this room."""
+    ids = [event["id"] for event in log]
+    assert [event["prev"] for event in log] == [None, *ids[:-1]]
+    keys = Counter(event["key"] for event in log)
+    assert max(keys.values()) == 1
+    place = {event["key"]: event["id"] for event in log}
+    for chatter in chatters:
+        assert {key: place.get(key) for key in chatter.acked} == chatter.acked, (
+            "acknowledged is in the log, there"
+        )
+        own = [event["text"] for event in log if event["text"].startswith(f"{chatter.name} ")]
+        assert own == [f"{chatter.name} {number}" for number in range(len(chatter.acked))]
+        assert chatter.heard == log, "heard or read at a resume: each event once, in order"
+        assert chatter.resets == []
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(90)
+async def test_C3_a_rolling_restart_under_load_loses_nothing(
+    own_server: OpenServer, get_bridge: GetBridge, tmp_path: Path
+) -> None:
+    async with _house(tmp_path, own_server) as (nodes, proxy):
+        bridge = await get_bridge()
+        pairs = [await nodes[0].pair() for _ in range(6)]
+        rooms = [
+            [
+                _chatter(proxy, pair, person, KINDS[(2 * number + end) % 4], bridge)
+                for end, person in enumerate((pair.mentor, pair.mentee))
+            ]
+            for number, pair in enumerate(pairs)
+        ]
+        chatters = [chatter for two in rooms for chatter in two]
+        enough = asyncio.Event()
+        async with asyncio.TaskGroup() as living:
+            for chatter in chatters:
+                living.create_task(chatter.live(enough))
+            for number, node in enumerate(nodes, start=1):
+                before = {chatter: len(chatter.acked) for chatter in chatters}
+                await until(
+                    lambda: all(len(chatter.acked) >= before[chatter] + 10 for chatter in chatters),  # noqa: B023
+                    "everybody to be heard",
+                )
+                began = time.monotonic()
+                assert await node.terminate(timeout_s=STOP_S) == 0
+                measured("rolling restart: SIGTERM to exit 0", time.monotonic() - began, "s")
+                await node.start()
+                await until(lambda: proxy.changes(number)[-1:] == ["UP"], "HAProxy to send people again")  # noqa: B023
+            enough.set()
+        for pair, two in zip(pairs, rooms, strict=True):
+            reader = await PythonClient(proxy.url, pair.mentor, Options(query=f"room={pair.room}")).connect()
+            await join(reader, pair.room)
+            log = await history(reader, pair.room)
+            for chatter in two:
+                await chatter.look()
+            await reader.drop()
+            _check(two, log)
+        _report(chatters)
+        assert sum(len(chatter.came_back) for chatter in chatters) >= len(chatters)
+
+
+def _report(chatters: list[Chatter]) -> None:
+    moments = [moment for chatter in chatters for moment in chatter.came_back]
+    tenths = Counter(min(9, int(moment * 10)) for moment in moments)
+    refused = sum((chatter.refused for chatter in chatters), Counter[str]())
+    measured("rolling restart: messages acknowledged", sum(len(chatter.acked) for chatter in chatters), "")
+    measured("rolling restart: connections cut before their client left", sum(c.cuts for c in chatters), "")
+    for code in ("unavailable", "by the way there"):
+        measured(f"rolling restart: handshakes refused ({code})", refused[code], "")
+    for tenth in range(10):
+        measured(f"rolling restart: reconnects in tenth {tenth + 1} of goaway", tenths[tenth], "")
