@@ -602,6 +602,15 @@ async def test_a_rewrite_that_began_before_the_removal_does_not_count(folder, st
     await asked.aclose()
 
 
+async def test_several_may_ask_for_a_rewrite_at_once(folder, store):
+    asked = client(store)
+    await asked.set("doomed", "words-that-go")
+    await asked.delete("doomed")
+    await asyncio.gather(*(store.rewrite() for _ in range(5)))
+    assert not files_with(folder, b"words-that-go")
+    await asked.aclose()
+
+
 async def test_a_rewrite_that_fails_is_said_and_the_store_serves_on(folder, store):
     asked = client(store)
     await asked.mset({f"key{number}": "x" for number in range(100)})
