@@ -235,6 +235,8 @@ class EmbeddedStore:
             "aof-load-truncated": "yes",
             "save": "",
             "dir": str(self._folder.store),
+            # A slow command would be remembered with its arguments, a text that is deleted later included (L8).
+            "slowlog-log-slower-than": "-1",
             # Out of memory is an error that we report, never a silent loss of old messages.
             "maxmemory-policy": "noeviction",
             "daemonize": "no",

@@ -592,6 +592,14 @@ async def test_a_rewrite_leaves_nothing_of_what_was_removed(folder, store):
     await asked.aclose()
 
 
+async def test_a_slow_command_is_not_remembered_with_its_words(folder, store):
+    asked = client(store)
+    slow = "local from = redis.call('TIME') repeat local now = redis.call('TIME') until now[1] ~= from[1]"
+    await asked.eval(slow, 0, "words-that-go")
+    assert await asked.slowlog_get() == []
+    await asked.aclose()
+
+
 async def test_a_rewrite_that_began_before_the_removal_does_not_count(folder, store):
     asked = client(store)
     await asked.set("doomed", "words-that-go")
