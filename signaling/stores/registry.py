@@ -54,6 +54,7 @@ class Registry:
         self._disconnect = Script(store, "disconnect")
         self._beat = Script(store, "beat")
         self._ring = Script(store, "ring")
+        self._claim = Script(store, "claim")
 
     async def beat(self, node: str) -> Beat:
         now, nodes, due = await self._beat(["{nodes}:seen", "{nodes}:due"], [node, CLAIM_MS, DUE_MAX])
@@ -100,8 +101,8 @@ class Registry:
 
     async def claim(self, person: str, key: str, slug: str) -> bool:
         """True when this key of this person belongs to this room now, for `CLAIM_KEY_S`; `keep` makes it last (L3)."""
-        holder = await self._store.run("SET", _key(person, key), slug, "NX", "GET", "EX", CLAIM_KEY_S)
-        return holder is None or holder.decode() == slug
+        holder = await self._claim([_key(person, key)], [slug, CLAIM_KEY_S])
+        return holder in (b"", slug.encode())
 
     async def keep(self, person: str, key: str, slug: str) -> None:
         """A claimed key was written: it belongs to this room for 24 h at least."""

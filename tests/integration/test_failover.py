@@ -15,7 +15,6 @@ from redis.crc import key_slot
 from rooms import events
 from rooms.errors import Unavailable
 from rooms.events import ChatPosted
-from rooms.log import Entry
 from rooms.ports import Draft, Request, Seen, Written
 from signaling.stores.channels import Channels
 from signaling.stores.redis_client import connect
@@ -86,11 +85,8 @@ class House:
         return await insist(lambda: self.say(slug, text, key))
 
     async def texts(self, slug: str) -> list[str]:
-        def page() -> Awaitable[tuple[tuple[Entry, ...], bool]]:
-            return self.log.page(slug, before=None, after="0-0", limit=200, max_bytes=BIG)
-
-        entries, _ = await insist(page)
-        return [getattr(events.decode(entry.body), "text", "") for entry in entries]
+        page = await insist(lambda: self.log.page(slug, before=None, after="0-0", limit=200, max_bytes=BIG))
+        return [getattr(events.decode(entry.body), "text", "") for entry in page.entries]
 
     async def close(self) -> None:
         self._running.cancel()
