@@ -167,7 +167,7 @@ class EmbeddedStore:
         try:
             async with asyncio.timeout(_REWRITE_S), _client(self._folder.socket) as client:
                 await _rewritten(client)  # one that is under way may have begun before the removal
-                await client.bgrewriteaof()
+                await _begin_rewrite(client)
                 status = await _rewritten(client)
         except (redis.exceptions.RedisError, OSError) as error:  # the time limit is an OSError
             raise EmbeddedStoreError(f"The embedded store's file was not written anew: {error!r}.") from None
@@ -235,6 +235,8 @@ class EmbeddedStore:
             "aof-load-truncated": "yes",
             "save": "",
             "dir": str(self._folder.store),
+            # A slow command would be remembered with its arguments, a text that is deleted later included (L8).
+            "slowlog-log-slower-than": "-1",
             # Out of memory is an error that we report, never a silent loss of old messages.
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
@@ -368,6 +370,15 @@ def _client(socket: Path) -> redis.asyncio.Redis:
         socket_connect_timeout=1.0,
         retry=Retry(NoBackoff(), 0),
     )
+
+
+async def _begin_rewrite(client: redis.asyncio.Redis) -> None:
+    try:
+        await client.bgrewriteaof()
+    except redis.exceptions.ResponseError as error:
+        if "in progress" not in str(error):
+            raise
+        # Somebody else began one after the look that found none: it serves as well.
 
 
 async def _rewritten(client: redis.asyncio.Redis) -> str:

@@ -592,12 +592,29 @@ async def test_a_rewrite_leaves_nothing_of_what_was_removed(folder, store):
     await asked.aclose()
 
 
+async def test_a_slow_command_is_not_remembered_with_its_words(folder, store):
+    asked = client(store)
+    slow = "for _ = 1, 10000000 do end"  # 10 ms would be enough
+    await asked.eval(slow, 0, "words-that-go")
+    assert await asked.slowlog_get() == []
+    await asked.aclose()
+
+
 async def test_a_rewrite_that_began_before_the_removal_does_not_count(folder, store):
     asked = client(store)
     await asked.set("doomed", "words-that-go")
     await asked.bgrewriteaof()  # what it writes holds them
     await asked.delete("doomed")
     await store.rewrite()
+    assert not files_with(folder, b"words-that-go")
+    await asked.aclose()
+
+
+async def test_several_may_ask_for_a_rewrite_at_once(folder, store):
+    asked = client(store)
+    await asked.set("doomed", "words-that-go")
+    await asked.delete("doomed")
+    await asyncio.gather(*(store.rewrite() for _ in range(5)))
     assert not files_with(folder, b"words-that-go")
     await asked.aclose()
 

@@ -104,6 +104,22 @@ async def test_an_erasure_that_was_interrupted_is_finished_by_the_next(mine: Set
         assert actions[-3:] == ["person.revoked", "pair.removed", "person.erased"]
 
 
+async def test_two_erasures_at_once_are_one(mine: Settings) -> None:
+    async with open_directory(mine) as directory, open_store(mine) as store:
+        log = RedisRoomLog(store)
+        pair = await directory.add_pair(MARA, MIO)
+        said = (await say(log, pair.slug, pair.mentor.id, "text")).ids[0]
+        answers = [(await say(log, pair.slug, pair.mentee.id, f"{n}")).ids[0] for n in range(10)]
+        for answer in answers:
+            await react(log, pair.slug, pair.mentor.id, answer)
+        await asyncio.gather(*(records.erase(mine, pair.mentor.id) for _ in range(3)))
+        page = await log.page(pair.slug, before=None, after="0-0", limit=1000, max_bytes=BIG)
+        kinds = [events.decode(entry.body) for entry in page.entries]
+        assert [event.ref for event in kinds if isinstance(event, ChatDeleted)] == [said]
+        undone = [event.ref for event in kinds if isinstance(event, ChatReacted) and not event.on]
+        assert sorted(undone) == sorted(answers)
+
+
 # Backups of external stores
 
 
