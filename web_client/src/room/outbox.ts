@@ -47,7 +47,7 @@ export interface Entry {
   sent?: Place;
   /** Ids that it had before it was published again. */
   was?: readonly string[];
-  /** Asked for again, or written before the log was rolled back: what it refers to may not be there any more. */
+  /** Asked for again, or written before a rollback or a reload: what it refers to may not be there any more. */
   again?: boolean;
   /** Written before this page was loaded: what came of it then was not watched. */
   restored?: boolean;
@@ -76,21 +76,23 @@ export function added(outbox: Outbox, key: string, request: Request, now: number
   return [...outbox, { key, madeAt: now, request: current, status: NOW }];
 }
 
-/** What a former page load left on the disk, before what was written since. What was acknowledged has yet to be seen. */
+/**
+ * What a former page load left on the disk, before what was written since. What became of the log meanwhile was not
+ * watched: what was acknowledged has yet to be seen, and a change that found nothing to change is tried once more.
+ */
 export function restored(outbox: Outbox, disk: Outbox, now: number): Outbox {
   const here = new Set(outbox.map(({ key }) => key));
   const former = disk
     .filter((entry) => !here.has(entry.key) && !(isAcknowledged(entry) && isOld(entry, now)))
-    .map((entry): Entry => {
-      const { kind } = entry.status;
-      const status = isAcknowledged(entry)
-        ? ({ kind: 'sent' } as const)
-        : kind === 'failed'
-          ? entry.status
-          : NOW;
-      return { ...entry, status, restored: true };
-    });
+    .map((entry) => ({ ...entry, status: restoredStatus(entry), restored: true, again: true }));
   return [...former, ...outbox];
+}
+
+function restoredStatus(entry: Entry): Status {
+  const { request, status } = entry;
+  if (isAcknowledged(entry)) return { kind: 'sent' };
+  const decided = status.kind === 'failed' && (request.verb === 'chat.send' || !saysMissing(status.error));
+  return decided ? status : NOW;
 }
 
 /** The request to send now, `null` if there is none, or the time at which to ask again. */
