@@ -47,10 +47,11 @@ export interface Entry {
   sent?: Place;
   /** Ids that it had before it was published again. */
   was?: readonly string[];
-  /** Asked for again, or written before the log was rolled back: what it refers to may not be there any more. */
+  /**
+   * Asked for again, or written before a reload or a reset: it may be in the log unseen, and what it refers to may not be
+   * there any more.
+   */
   again?: boolean;
-  /** Written before this page was loaded: what came of it then was not watched. */
-  restored?: boolean;
 }
 
 export type Outbox = readonly Entry[];
@@ -76,21 +77,23 @@ export function added(outbox: Outbox, key: string, request: Request, now: number
   return [...outbox, { key, madeAt: now, request: current, status: NOW }];
 }
 
-/** What a former page load left on the disk, before what was written since. What was acknowledged has yet to be seen. */
+/**
+ * What a former page load left on the disk, before what was written since. What became of the log meanwhile was not
+ * watched: what was acknowledged has yet to be seen, and a change that found nothing to change is tried once more.
+ */
 export function restored(outbox: Outbox, disk: Outbox, now: number): Outbox {
   const here = new Set(outbox.map(({ key }) => key));
   const former = disk
     .filter((entry) => !here.has(entry.key) && !(isAcknowledged(entry) && isOld(entry, now)))
-    .map((entry): Entry => {
-      const { kind } = entry.status;
-      const status = isAcknowledged(entry)
-        ? ({ kind: 'sent' } as const)
-        : kind === 'failed'
-          ? entry.status
-          : NOW;
-      return { ...entry, status, restored: true };
-    });
+    .map((entry) => ({ ...entry, status: restoredStatus(entry), again: true }));
   return [...former, ...outbox];
+}
+
+function restoredStatus(entry: Entry): Status {
+  const { request, status } = entry;
+  if (isAcknowledged(entry)) return { kind: 'sent' };
+  const decided = status.kind === 'failed' && (request.verb === 'chat.send' || !saysMissing(status.error));
+  return decided ? status : NOW;
 }
 
 /** The request to send now, `null` if there is none, or the time at which to ask again. */
@@ -170,11 +173,12 @@ export function resumed(
 ): Outbox {
   const left = outbox
     .filter(({ sent }) => !sent || (sent.epoch === log.epoch && !isBelow(sent.id, log.floor)))
-    .map((entry) => {
-      const open = entry.status.kind === 'sent' ? { ...entry, status: NOW, again: true } : entry;
-      const watched = continuous && !entry.restored;
-      const old = open.status.kind === 'waiting' && now - open.madeAt >= KEY_LIFE_MS;
-      return old && !watched ? { ...open, status: { kind: 'stale' } as const } : open;
+    .map((entry): Entry => {
+      const { kind } = entry.status;
+      if (kind !== 'sent' && kind !== 'waiting') return entry;
+      const again = entry.again === true || kind === 'sent' || !continuous;
+      if (again && now - entry.madeAt >= KEY_LIFE_MS) return { ...entry, status: { kind: 'stale' } };
+      return again ? { ...entry, status: kind === 'sent' ? NOW : entry.status, again } : entry;
     });
   return bounded(left, now);
 }
@@ -216,7 +220,7 @@ export function isTextOf(entry: Entry, ref: string): boolean {
 function placed(outbox: Outbox, key: string, place: Place, kind: 'sent' | 'kept'): Outbox {
   const entry = outbox.find((one) => one.key === key);
   if (!entry || (entry.status.kind === 'kept' && entry.sent?.id === place.id)) return outbox;
-  const { again: _, restored: __, ...rest } = entry;
+  const { again: _, ...rest } = entry;
   const former = entry.sent && entry.sent.id !== place.id ? entry.sent.id : null;
   const was = former === null ? entry.was : [...(entry.was ?? []), former];
   return outbox.map((other) => {
