@@ -38,6 +38,9 @@ RECENT = 500
 EDIT, DELETE = 0.08, 0.04
 """The share of requests that change an own message instead of sending one."""
 
+READ = 0.1
+"""The share of requests after which a read mark is set."""
+
 LOST = (ClosedError, TimeoutError, OSError, aiohttp.ClientError)
 """What the loss of a connection looks like."""
 
@@ -71,6 +74,8 @@ class ScriptedClient:
         """Requests that a reset made it publish again, and that were not there any more."""
         self.tries: dict[str, set[str]] = {}
         """The nodes on which each key was tried."""
+        self.pushes = 0
+        self.acknowledged_at = 0.0
         self.caught_up = False
         self.resting = False
         self._person = person
@@ -105,6 +110,11 @@ class ScriptedClient:
     def settled(self) -> bool:
         """At rest, connected, with nothing of its own that is not acknowledged and seen."""
         return self.resting and self.caught_up and not self._outbox
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are not yet acknowledged and seen."""
+        return len(self._outbox)
 
     @property
     def head(self) -> str | None:
@@ -168,6 +178,7 @@ class ScriptedClient:
     def _hear(self, name: str, data: dict[str, Any]) -> None:
         if name == "log":
             event = Event.read(data)
+            self.pushes += 1
             self.witness.moments.append(Heard(event))
             self._last = (event.id, event.key)
             self._see(event)
@@ -209,7 +220,13 @@ class ScriptedClient:
             while not self._reset:
                 if not self.resting:
                     await self._submit(self._next_request())
+                    await self._mark_read()
                 await asyncio.sleep(self._chance.uniform(*THINK_S))
+
+    async def _mark_read(self) -> None:
+        """Now and then, as somebody who reads along does (L10); its outcome does not matter."""
+        if self.head and self._chance.random() < READ:
+            await self._ask("chat.read", {"id": self.head})
 
     async def _resume(self) -> None:
         """`room.join`, then every page up to the head (L5). A `reset` meanwhile ends it."""
@@ -323,7 +340,8 @@ class ScriptedClient:
             self._acknowledged.append(request)
             if request.verb == "send":
                 self._mine.append(request.key)
-        request.acks.append((id_, monotonic()))
+        self.acknowledged_at = monotonic()
+        request.acks.append((id_, self.acknowledged_at))
         if request.key in self._ids:
             self._outbox.pop(request.key, None)
         self._on_ack()

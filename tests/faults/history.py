@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Literal
 
 Verb = Literal["send", "edit", "delete"]
-Kind = Literal["lost", "doubled", "reordered", "changed", "phantom", "gap", "reset", "refused"]
+Kind = Literal["lost", "doubled", "reordered", "changed", "phantom", "gap", "reset", "refused", "stuck"]
 
 KINDS: Mapping[str, Verb] = {"chat.posted": "send", "chat.edited": "edit", "chat.deleted": "delete"}
 """What a request of each verb writes. Other kinds are the server's own, and nobody's request."""
