@@ -3,6 +3,7 @@ against each of them (tests/contract)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -70,20 +71,28 @@ class Found(Struct, frozen=True):
     done: Written | None
 
 
-class Snapshot(Struct, frozen=True):
-    """A room's live value with its version, and where its log stands."""
+class LiveValue(Struct, frozen=True):
+    """A room's live value with its version (0 and empty: none yet)."""
 
-    epoch: str
-    head: str | None
     version: int
     blob: bytes
 
 
+class Head(Struct, frozen=True):
+    """Where a room stands: its newest entry and the version of its live value."""
+
+    epoch: str
+    id: str | None
+    key: str | None
+    version: int
+
+
 class Resume(Struct, frozen=True):
-    """What a joining device needs of the log (L5), read at one moment."""
+    """What a joining device needs of the log (L5), read at one moment. `head_key` is the key of the entry at `head`."""
 
     epoch: str
     head: str | None
+    head_key: str | None
     entries: tuple[Entry, ...]
     more: bool
     reset: Literal["trimmed", "diverged", "epoch"] | None
@@ -105,7 +114,8 @@ class RoomLog(Protocol):
 
     Ordered: ids of a room grow in the order in which its writes were done; `Entry.prev` names the one before.
     Atomic: a write is done whole or not at all, with its dedupe record, its live value and its publication.
-    Lost: nothing that was answered, within the durability that the store promises (L4).
+    Lost: nothing that was answered, within the durability that the store promises (L4). A store that breaks its promise
+    (a failover) is found out: `resume` answers `diverged` to whoever saw more than it has now.
     Repeated: never; an unknown outcome (`Unavailable`) is asked again with the same `Request`.
     Every method raises `Unavailable` when the store is away, within `timeout_s` of the adapter.
     """
@@ -141,7 +151,11 @@ class RoomLog(Protocol):
         that was used with another verb."""
         ...
 
-    async def snapshot(self, slug: str) -> Snapshot: ...
+    async def live(self, slug: str) -> LiveValue: ...
+
+    async def heads(self, slugs: Sequence[str]) -> list[Head]:
+        """Where each of these rooms stands, in one trip to each part of the store. Epoch "" for a room that has no log."""
+        ...
 
     async def mark_read(self, slug: str, person: str, event_id: str, push: bytes) -> bool:
         """Forward only, and then publishes `push`; False when it did not move. Raises `Invalid` beyond the head."""

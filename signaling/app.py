@@ -67,10 +67,10 @@ class Node:
         self.settings = settings
         self.directory = directory
         self.metrics = Metrics()
-        self.redis = redis_client.connect(store_url, STORE_TIMEOUT_S)
-        self.registry = Registry(self.redis)
-        room_log = RedisRoomLog(self.redis)
-        self.channels = Channels(self.redis, self._heard, self._restored, STORE_TIMEOUT_S)
+        self.store = redis_client.connect(store_url, STORE_TIMEOUT_S, settings.store_connections)
+        self.registry = Registry(self.store)
+        room_log = RedisRoomLog(self.store, settings.replicas)
+        self.channels = Channels(self.store, self._heard, self._restored)
         name = uuid.uuid4().hex[:12]
         self.hub = Hub(name, room_log, self.channels.subscribe, self.channels.unsubscribe)
         self.nodes = Nodes(
@@ -138,7 +138,6 @@ class Node:
         )
 
     async def start(self) -> None:
-        self.channels.start()
         await self.nodes.start()
         await self.access.start()
 
@@ -156,14 +155,14 @@ class Node:
             await self.registry.depart(self.nodes.node)
         await self.hub.stop()
         await self.channels.stop()
-        await self.redis.aclose()
+        await self.store.aclose()
 
     async def ready(self) -> dict[str, Any]:
         """Rule "For operators": ready only while store and database answer, and not draining."""
         state: dict[str, Any] = {"store": True, "database": True, "draining": self.sockets.draining}
         try:
-            await redis_client.answered(self.redis.ping())
-            state["acknowledged"] = (await durability(self.redis)).sentence
+            await self.store.ping()
+            state["acknowledged"] = (await durability(self.store, self.settings.replicas)).sentence
         except Unavailable:
             state["store"] = False
         try:
@@ -183,8 +182,11 @@ class Node:
             self.nodes.on_message(channel, message)
         self.metrics.rooms.set(len(self.hub.residents()))
 
-    async def _restored(self) -> None:
-        await self.hub.repair_all()
+    def _restored(self, channel: str) -> None:
+        if self.hub.hears(channel):
+            self.hub.restored(channel)
+        else:
+            self.nodes.restored(channel)
 
     async def _presence(self, person: str, online: bool) -> None:
         """R1: the people of all rooms of somebody who came or went are told."""

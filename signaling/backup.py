@@ -7,6 +7,7 @@ fit each other. Who is present, and rates, are of the moment and are left out.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import msgpack
 import sqlalchemy as sa
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from signaling.data_folder import DataFolder, FolderInUseError
 from signaling.settings import Settings
@@ -93,11 +94,11 @@ def _records(file: Path) -> Iterator[dict[str, Any]]:
             raise BackupError(f"{file} is damaged.") from error
 
 
-async def _dumped(redis: Redis, slug: str) -> dict[str, tuple[bytes, int]]:
+async def _dumped(redis: Redis | RedisCluster, slug: str) -> dict[str, tuple[bytes, int]]:
     """The room's keys as the store dumps them, with what is left of their lives in milliseconds (-1: they stay)."""
-    seconds, _ = await redis_client.answered(redis.time())
-    today = int(seconds) // DAY_S
-    names = [*KEPT, f"keys:{today}", f"keys:{today - 1}"]
+    today = int(time.time()) // DAY_S
+    # The store's clock may be past midnight when ours is not yet.
+    names = [*KEPT, *(f"keys:{day}" for day in (today - 1, today, today + 1))]
     async with redis.pipeline(transaction=True) as pipe:
         for name in names:
             pipe.dump(f"{{{slug}}}:{name}")
@@ -110,7 +111,7 @@ async def _dumped(redis: Redis, slug: str) -> dict[str, tuple[bytes, int]]:
     }
 
 
-async def _brought_back(redis: Redis, slug: str, keys: dict[str, tuple[bytes, int]]) -> None:
+async def _brought_back(redis: Redis | RedisCluster, slug: str, keys: dict[str, tuple[bytes, int]]) -> None:
     async with redis.pipeline(transaction=True) as pipe:
         for name, (dump, life_ms) in keys.items():
             pipe.restore(f"{{{slug}}}:{name}", max(0, life_ms), dump)
@@ -130,7 +131,7 @@ async def _database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def _store(settings: Settings, *, alone: bool = False) -> AsyncIterator[Redis]:
+async def _store(settings: Settings, *, alone: bool = False) -> AsyncIterator[Redis | RedisCluster]:
     """The store of a running server, or our own, started for as long as it takes. `alone`: it must not be in use."""
     embedded = None if settings.redis else EmbeddedStore(DataFolder(settings.data))
     url = settings.redis or ""
@@ -141,10 +142,10 @@ async def _store(settings: Settings, *, alone: bool = False) -> AsyncIterator[Re
             if alone:
                 raise
             url, embedded = embedded.url, None
-    redis = redis_client.connect(url, TIMEOUT_S, connections=2)
+    store = redis_client.connect(url, TIMEOUT_S, connections=4)
     try:
-        yield redis
+        yield store.redis
     finally:
-        await redis.aclose()
+        await store.aclose()
         if embedded is not None:
             await embedded.stop()

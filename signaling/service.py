@@ -432,13 +432,13 @@ class Service:
         known = (resident.version, resident.live) if resident and resident.waiting is None else None
         for _ in range(DECIDE_TRIES):
             if known is None:
-                snapshot = await self._log.snapshot(slug)
-                known = snapshot.version, live_values.decode(snapshot.blob)
+                found = await self._log.live(slug)
+                known = found.version, live_values.decode(found.blob)
             version, live = known
             decision = calls.settle(live, slug, members, self._lost_at, self._now_ms(), self._rules)
             decision = decision.then(decide(decision.live))
             if decision.live == live and not decision.events:
-                await self._wake(slug, live)
+                await self._announce(slug, decision)
                 return live
             swap = LiveSwap(version, live_values.encode(decision.live))
             try:

@@ -3,12 +3,12 @@
 -- KEYS  1 log  2 meta  3 gone  4 live  5 read  6 bodies
 -- ARGV  1 epoch for a log that begins  2 cursor epoch ("" no cursor)  3 cursor id ("" nothing seen)  4 cursor key ("" unknown)
 --       5 limit
--- Answers {epoch, tail, reset, forward, entries, version, blob, read}; `entries` holds up to limit + 1, ascending when
+-- Answers {epoch, tail, key of the tail, reset, forward, entries, version, blob, read}; `entries` holds up to limit + 1, ascending when
 -- forward, else descending.
 
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
-local meta = redis.call('HMGET', KEYS[2], 'epoch', 'tail', 'floor')
-local epoch, tail, floor = meta[1], meta[2] or '', meta[3] or ''
+local meta = redis.call('HMGET', KEYS[2], 'epoch', 'tail', 'floor', 'key')
+local epoch, tail, floor, tail_key = meta[1], meta[2] or '', meta[3] or '', meta[4] or ''
 local cursor_epoch, id, key = ARGV[2], ARGV[3], ARGV[4]
 local more_than = tonumber(ARGV[5]) + 1
 
@@ -43,4 +43,4 @@ else
   entries = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', more_than)
 end
 local live = redis.call('HMGET', KEYS[4], 'v', 's')
-return {epoch, tail, reset, forward and 1 or 0, with_bodies(entries, KEYS[6]), live[1] or '0', live[2] or '', redis.call('HGETALL', KEYS[5])}
+return {epoch, tail, tail_key, reset, forward and 1 or 0, with_bodies(entries, KEYS[6]), live[1] or '0', live[2] or '', redis.call('HGETALL', KEYS[5])}

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from rooms import events
 from rooms.errors import Conflict, Invalid, Limited, Unavailable
 from rooms.events import ChatDeleted, ChatEdited, ChatPosted, Posted
 from rooms.ids import event_at, event_order
-from rooms.ports import Draft, LiveSwap, Rate, Request, Rewrite, Seen, Stale, Written
+from rooms.ports import Draft, LiveSwap, LiveValue, Rate, Request, Rewrite, Seen, Stale, Written
 from signaling.stores import redis_client
 from signaling.stores.channels import Channels
+from signaling.stores.redis_client import Store
 from signaling.stores.redis_log import RedisRoomLog, channel
 from tests.support.condition import until
 from tests.support.redis_servers import running
@@ -32,15 +33,20 @@ def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-async def redis(store_url: str) -> AsyncIterator[Redis]:
+async def store(store_url: str) -> AsyncIterator[Store]:
     client = redis_client.connect(store_url, 5)
     yield client
     await client.aclose()
 
 
 @pytest.fixture
-def log(redis: Redis) -> RedisRoomLog:
-    return RedisRoomLog(redis)
+def redis(store: Store) -> Any:
+    return store.redis
+
+
+@pytest.fixture
+def log(store: Store) -> RedisRoomLog:
+    return RedisRoomLog(store)
 
 
 @pytest.fixture
@@ -96,7 +102,7 @@ async def test_L1_ids_grow_and_prev_names_the_one_before(log: RedisRoomLog, slug
     entries, _ = await log.page(slug, before=None, after="0-0", limit=50, max_bytes=BIG)
     assert [entry.id for entry in entries] == ids == sorted(ids, key=event_order)
     assert [entry.prev for entry in entries] == [None, *ids[:-1]]
-    assert (await log.snapshot(slug)).head == ids[-1]
+    assert (await log.heads([slug]))[0].id == ids[-1]
 
 
 async def test_L1_concurrent_writers_make_one_chain(log: RedisRoomLog, slug: str) -> None:
@@ -130,7 +136,7 @@ async def test_L3_the_same_key_with_another_verb_is_a_conflict(log: RedisRoomLog
 
 
 async def test_L3_the_day_changes_and_the_key_is_still_known(
-    log: RedisRoomLog, redis: Redis, slug: str
+    log: RedisRoomLog, redis: Any, slug: str
 ) -> None:
     """The store's own clock decides the day; yesterday's generation is looked into as well."""
     same = key()
@@ -188,9 +194,9 @@ async def test_L5_an_empty_log_has_an_epoch_that_stays(log: RedisRoomLog, slug: 
     assert (await log.resume(slug, None, 10, BIG)).epoch == first.epoch
 
 
-async def test_L5_resets(log: RedisRoomLog, redis: Redis, slug: str) -> None:
+async def test_L5_resets(log: RedisRoomLog, redis: Any, slug: str) -> None:
     ids = [(await say(log, slug, f"{number}")).ids[0] for number in range(5)]
-    epoch = (await log.snapshot(slug)).epoch
+    epoch = (await log.heads([slug]))[0].epoch
     assert (await log.resume(slug, Seen("another", ids[2], None), 10, BIG)).reset == "epoch"
     wrong_key = await log.resume(slug, Seen(epoch, ids[2], key()), 10, BIG)
     assert wrong_key.reset == "diverged", "a promoted replica used the id again for something else"
@@ -222,7 +228,7 @@ async def test_L6_pages_and_their_bounds(log: RedisRoomLog, slug: str) -> None:
     assert await page(None, "0-0", 10, 10) == (ids[:1], True), "always one, so that a reader gets on"
 
 
-async def test_L8_an_edit_leaves_only_the_newest_text(log: RedisRoomLog, redis: Redis, slug: str) -> None:
+async def test_L8_an_edit_leaves_only_the_newest_text(log: RedisRoomLog, redis: Any, slug: str) -> None:
     first = (await say(log, slug, "a secret slip")).ids[0]
     other = (await say(log, slug, "between")).ids[0]
     second = (await edit(log, slug, first, first, "another slip")).ids[0]
@@ -233,7 +239,7 @@ async def test_L8_an_edit_leaves_only_the_newest_text(log: RedisRoomLog, redis: 
     assert found.entry.id == third
     everything = [await redis.dump(name) async for name in redis.scan_iter(match=f"{{{slug}}}*")]
     assert not any(b"slip" in dumped for dumped in everything if dumped)
-    epoch = (await log.snapshot(slug)).epoch
+    epoch = (await log.heads([slug]))[0].epoch
     for removed in (first, second):
         resumed = await log.resume(slug, Seen(epoch, removed, None), 10, BIG)
         assert resumed.reset is None, "a cursor on a removed entry is still good"
@@ -278,8 +284,9 @@ async def test_live_values_are_compared_and_set(log: RedisRoomLog, slug: str) ->
     with pytest.raises(Stale):
         await log.write(slug, (posted("x", key()),), live=LiveSwap(0, b"lost"))
     second = await log.write(slug, (posted("x", key()),), live=LiveSwap(1, b"two"))
-    snapshot = await log.snapshot(slug)
-    assert (snapshot.version, snapshot.blob, snapshot.head) == (2, b"two", second.ids[0])
+    assert await log.live(slug) == LiveValue(2, b"two")
+    head = (await log.heads([slug]))[0]
+    assert (head.version, head.id) == (2, second.ids[0])
     assert len(await all_of(log, slug)) == 1, "what was refused has written nothing"
 
 
@@ -293,42 +300,64 @@ async def test_L10_read_marks_go_forward_only(log: RedisRoomLog, slug: str) -> N
     assert (await log.resume(slug, None, 1, BIG)).read == {"bob": ids[1]}
 
 
+@pytest.fixture
+async def ears(store: Store) -> AsyncIterator[Ears]:
+    made = Ears(store)
+    yield made
+    await made.close()
+
+
+class Ears:
+    """Channels that remember what they heard and which of them came back."""
+
+    def __init__(self, store: Store) -> None:
+        self.heard: list[bytes] = []
+        self.restored: list[str] = []
+        self.channels = Channels(store, lambda _, message: self.heard.append(message), self.restored.append)
+        self._task = asyncio.create_task(self.channels.run())
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await self.channels.stop()
+
+
 async def test_L2_the_channel_tells_in_order_what_was_written(
-    log: RedisRoomLog, redis: Redis, slug: str
+    log: RedisRoomLog, ears: Ears, slug: str
 ) -> None:
-    heard: list[bytes] = []
-
-    async def restored() -> None: ...
-
-    channels = Channels(redis, lambda _, message: heard.append(message), restored, 5)
-    channels.start()
-    await channels.subscribe(channel(slug))
+    await ears.channels.subscribe(channel(slug))
     ids = [(await say(log, slug, f"{number}")).ids[0] for number in range(5)]
     await log.whisper(slug, b"- - typing x")
     await log.write(slug, (posted("last", key()),), live=LiveSwap(0, b"blob"))
-    await until(lambda: len(heard) == 8, "all that was published")
-    assert [message.split(b" ")[1].decode() for message in heard[:5]] == ids
-    assert heard[5] == b"P- - typing x"
-    assert heard[6].startswith(b"L")
-    assert heard[7] == b"S1 blob"
-    await channels.stop()
+    await until(lambda: len(ears.heard) == 8, "all that was published")
+    assert [message.split(b" ")[1].decode() for message in ears.heard[:5]] == ids
+    assert ears.heard[5] == b"P- - typing x"
+    assert ears.heard[6].startswith(b"L")
+    assert ears.heard[7] == b"S1 blob"
 
 
-async def test_L2_lost_channels_come_back_and_say_so(store_url: str, redis: Redis, slug: str) -> None:
-    restorations: list[int] = []
-    heard: list[bytes] = []
+async def test_L2_lost_channels_come_back_and_say_so(
+    store: Store, log: RedisRoomLog, ears: Ears, slug: str
+) -> None:
+    slugs = [f"{slug}{number}" for number in range(12)]
+    for one in slugs:
+        await ears.channels.subscribe(channel(one))
+    await store.on_each_primary("CLIENT", "KILL", "TYPE", "pubsub")
+    await until(lambda: set(ears.restored) == {channel(one) for one in slugs}, "the channels are back")
+    await log.whisper(slugs[3], b"again")
+    await until(lambda: ears.heard == [b"Pagain"], "heard again")
 
-    async def restored() -> None:
-        restorations.append(1)
 
-    channels = Channels(redis, lambda _, message: heard.append(message), restored, 5)
-    channels.start()
-    await channels.subscribe(channel(slug))
-    await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-    await until(lambda: restorations, "the channels are back")
-    await redis.execute_command("SPUBLISH", channel(slug), b"Pagain")
-    await until(lambda: heard == [b"Pagain"], "heard again")
-    await channels.stop()
+async def test_L2_what_is_not_wanted_any_more_is_not_looked_for(
+    store: Store, log: RedisRoomLog, ears: Ears, slug: str
+) -> None:
+    await ears.channels.subscribe(channel(slug))
+    await ears.channels.subscribe(channel(slug + "2"))
+    await ears.channels.unsubscribe(channel(slug))
+    await store.on_each_primary("CLIENT", "KILL", "TYPE", "pubsub")
+    await until(lambda: ears.restored == [channel(slug + "2")], "the one that is wanted")
+    await log.whisper(slug, b"nobody listens")
+    await log.whisper(slug + "2", b"heard")
+    await until(lambda: ears.heard == [b"Pheard"], "only the one that is wanted")
 
 
 async def test_a_store_that_is_away_is_unavailable() -> None:
@@ -340,8 +369,8 @@ async def test_a_store_that_is_away_is_unavailable() -> None:
 
 
 async def test_a_restarted_store_is_given_the_scripts_again(
-    log: RedisRoomLog, redis: Redis, slug: str
+    log: RedisRoomLog, store: Store, slug: str
 ) -> None:
     await say(log, slug, "a")
-    await redis.script_flush()
+    await store.on_each_primary("SCRIPT", "FLUSH")
     assert len((await say(log, slug, "b")).ids) == 1
