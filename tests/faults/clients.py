@@ -89,6 +89,7 @@ class ScriptedClient:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._asked = 0
         self._lost_at: float | None = None
+        self._leaves_at = float("inf")
         self._cursor: dict[str, str | None] | None = None
         self._epoch = ""
         self._message_of: dict[str, str] = {}
@@ -135,6 +136,7 @@ class ScriptedClient:
         async with asyncio.timeout(OPEN_S):
             self._socket = socket = await RawSocket.open(self._urls[self._node])
         tasks: list[asyncio.Task[None]] = []
+        self._leaves_at = float("inf")
         try:
             auth = {"v": 1, "device": self._device, "token": self._person.token}
             if (await socket.connect(auth))["type"] != Packet.CONNECT:
@@ -188,6 +190,8 @@ class ScriptedClient:
             self.witness.moments.append(Told(data["reason"]))
             self._forget(data["reason"])
             self._reset = True
+        elif name == "goaway":
+            self._leaves_at = monotonic() + self._chance.uniform(0, data["in_ms"] / 1000)
 
     def _see(self, event: Event) -> None:
         """It is in the log, and so is what it stands for (L8): the earlier requests about the same message."""
@@ -221,6 +225,8 @@ class ScriptedClient:
                 if not self.resting:
                     await self._submit(self._next_request())
                     await self._mark_read()
+                if monotonic() > self._leaves_at:
+                    raise ClosedError("goaway")  # C3
                 await asyncio.sleep(self._chance.uniform(*THINK_S))
 
     async def _mark_read(self) -> None:

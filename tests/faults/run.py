@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from tests.faults.clients import LOST, PAGE, ScriptedClient
+from tests.faults.clients import ScriptedClient
 from tests.faults.history import Event, Violation, check
-from tests.faults.stages import STAGES, Fault, Node, NothingHappenedError, Stage
+from tests.faults.reader import read_log
+from tests.faults.stages import STAGES, Fault, NothingHappenedError, Stage
 from tests.support.condition import until
 from tests.support.people import Pair
-from tests.support.raw import ClosedError, RawSocket
 
 PAIRS = 3
 DEVICES = (1, 2)
@@ -119,12 +119,11 @@ class _Run:
         self.chance = chance
         self.say = say
         self.acks = Acks()
-        self.pairs: list[Pair] = []
         self.clients: list[ScriptedClient] = []
 
     async def play(self, seconds: float, only: tuple[str, ...] | None) -> None:
-        self.pairs = [await self.stage.nodes[0].server.pair() for _ in range(PAIRS)]
-        self.clients = [client for number, pair in enumerate(self.pairs) for client in self._of(pair, number)]
+        pairs = self.stage.pairs = [await self.stage.nodes[0].server.pair() for _ in range(PAIRS)]
+        self.clients = [client for number, pair in enumerate(pairs) for client in self._of(pair, number)]
         talking = [asyncio.create_task(client.run()) for client in self.clients]
         playing = asyncio.create_task(self._faults_then_rest(seconds, only))
         try:
@@ -135,7 +134,7 @@ class _Run:
             for task in (playing, *talking):
                 task.cancel()
             await asyncio.gather(playing, *talking, return_exceptions=True)
-        logs = {pair.room: await self._read_everywhere(pair) for pair in self.pairs}
+        logs = {pair.room: await self._read_everywhere(pair) for pair in pairs}
         self._judge(logs)
 
     def _of(self, pair: Pair, number: int) -> list[ScriptedClient]:
@@ -203,12 +202,12 @@ class _Run:
 
     def _settled(self) -> bool:
         heads = {(client.witness.room, client.head) for client in self.clients}
-        return all(client.settled for client in self.clients) and len(heads) == len(self.pairs)
+        return all(client.settled for client in self.clients) and len(heads) == len(self.stage.pairs)
 
     async def _read_everywhere(self, pair: Pair) -> dict[str, list[Event]]:
         readings = {}
         for number, node in enumerate(self.stage.nodes):
-            readings[f"node {number}"] = await read_log(node, pair)
+            readings[f"node {number}"] = await read_log(node.url, pair)
         return readings
 
     def _judge(self, logs: dict[str, dict[str, list[Event]]]) -> None:
@@ -227,47 +226,3 @@ class _Run:
             report.resets += len(client.resets)
             report.healed += client.healed
             report.tried_elsewhere += sum(len(nodes) > 1 for nodes in client.tries.values())
-
-
-async def read_log(node: Node, pair: Pair) -> list[Event]:
-    """The whole log as a newcomer reads it through this node, page by page."""
-    reading = Reader(node, pair)
-    return await until(reading.read, f"the log of {pair.room} to be read", timeout_s=RECOVERED_S)
-
-
-class Reader:
-    """A device that was never there before."""
-
-    def __init__(self, node: Node, pair: Pair) -> None:
-        self._node = node
-        self._pair = pair
-
-    async def read(self) -> list[Event] | None:
-        """All events; None when something was in the way."""
-        try:
-            socket = await RawSocket.open(self._node.url)
-        except LOST:
-            return None
-        try:
-            await socket.connect(
-                {"v": 1, "device": "00000000-0000-4000-8000-000000000001", "token": self._pair.mentor.token}
-            )
-            return await self._pages(socket)
-        except LOST:
-            return None
-        finally:
-            await socket.abort()
-
-    async def _pages(self, socket: RawSocket) -> list[Event]:
-        room = self._pair.room
-        if not (await socket.ask("room.join", {"room": room, "cursor": None}))["ok"]:
-            raise ClosedError
-        events: list[Event] = []
-        while True:
-            after = events[-1].id if events else "0-0"
-            answer = await socket.ask("log.page", {"room": room, "after": after, "limit": PAGE})
-            if not answer["ok"]:
-                raise ClosedError
-            events += [Event.read(data) for data in answer["events"]]
-            if not answer["more"]:
-                return events

@@ -14,9 +14,11 @@ from typing import ClassVar
 
 from tests.faults.history import Promise
 from tests.faults.proxy import Link, Proxy
+from tests.faults.reader import read_log
 from tests.support.condition import until
 from tests.support.disk import Disk
 from tests.support.needs import needs
+from tests.support.people import Pair
 from tests.support.processes import send_signal
 from tests.support.redis_topologies import Cluster, RedisServer, Replicated
 from tests.support.server import Server
@@ -29,12 +31,12 @@ STALLED_S = (0.2, 3.0)
 CLOCK_BACK_S = 7_200
 
 LOST_REPLIES = (
-    *("write", "newest", "read", "resume", "page", "connect", "beat"),
-    *("EXEC", "SET", "HVALS", "SSUBSCRIBE", "SPUBLISH", "ZADD"),
+    *("write", "newest", "read", "resume", "page", "connect", "disconnect", "beat"),
+    *("HVALS", "SSUBSCRIBE", "SPUBLISH"),
 )
 """Every script of the store, and the other commands that a node sends: between their effect and its knowing of it."""
 
-REFUSAL_S = 10.0
+NOTHING_S = 10.0
 """How long a fault that waits for a command waits for it."""
 
 
@@ -112,6 +114,8 @@ class Stage(abc.ABC):
         self.folder = folder
         self.chance = chance
         self.nodes: list[Node] = []
+        self.pairs: list[Pair] = []
+        """Who talks here."""
         self.failovers = 0
         self._stack = AsyncExitStack()
 
@@ -288,12 +292,15 @@ class Shared(Stage):
 
     def _losing(self, command: str) -> Fault:
         async def lose() -> None:
-            """The clients of one node come anew, so that whatever is asked at a beginning is asked."""
+            """All clients come anew and somebody reads a whole log, so that what is asked at a beginning is asked."""
             armed = [door.lose_reply(command) for door in self.doors]
-            self.a_node().door.cut()
-            await asyncio.wait(armed, timeout=REFUSAL_S, return_when=asyncio.FIRST_COMPLETED)
+            for node in self.nodes:
+                node.door.cut()
+            reading = asyncio.create_task(read_log(self.a_node().url, self.chance.choice(self.pairs)))
+            await asyncio.wait(armed, timeout=NOTHING_S, return_when=asyncio.FIRST_COMPLETED)
             for door in self.doors:
                 door.lose_nothing()
+            await reading
             if not any(future.done() for future in armed):
                 raise NothingHappenedError(f"no {command} was sent")
 
