@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import secrets
 import sys
+from pathlib import Path
 
 from tests.faults.run import Report, play
 from tests.faults.stages import STAGES
@@ -20,15 +21,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="of faults, over all stages (default 600)")
     parser.add_argument("--seed", type=int, help="repeats the schedule of an earlier run")
     parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
-    parser.add_argument("--only", action="append", metavar="FAULT", help="this kind of fault, and no other")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="FAULT", help="this kind of fault, and no other"
+    )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the nodes' logs")
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     stages = list(STAGES) if given.stage == "all" else [given.stage]
     reports = []
     for stage in stages:
         say(f"{stage}: {given.seconds / len(stages):.0f} s, seed {seed}")
-        only = tuple(given.only) if given.only else None
-        reports.append(asyncio.run(play(stage, given.seconds / len(stages), seed, say, only=only)))
+        reports.append(
+            asyncio.run(play(stage, given.seconds / len(stages), seed, say, only=given.only, keep=given.keep))
+        )
         show(reports[-1])
     broken = sum(len(report.violations) for report in reports)
     faults = sum(report.faults.total() for report in reports)

@@ -28,6 +28,9 @@ ASK_S = 5.0
 SILENCE_S = 46.0
 """Longer than Engine.IO's ping interval and time limit together."""
 
+DEAF_S = 12.0
+"""An acknowledged message that is not heard for so long is looked for: twice what a node may take to notice (5 s)."""
+
 PAGE = 200
 OPEN_S = 5.0
 RECONNECT_S = (0.02, 0.4)
@@ -72,6 +75,8 @@ class ScriptedClient:
         self.resets: list[str] = []
         self.healed = 0
         """Requests that a reset made it publish again, and that were not there any more."""
+        self.deaf = 0
+        """How often it had to join again because it did not hear what was acknowledged."""
         self.tries: dict[str, set[str]] = {}
         """The nodes on which each key was tried."""
         self.pushes = 0
@@ -102,7 +107,7 @@ class ScriptedClient:
         self._mine: list[str] = []
         """The own messages that are acknowledged and not deleted."""
         self._acknowledged: deque[Request] = deque(maxlen=RECENT)
-        self._reset = False
+        self._join_again = False
         self._last: tuple[str | None, str | None] = (None, None)
         """Id and key of the newest event that the server told of, the key if it is known."""
         self._number = 0
@@ -182,6 +187,11 @@ class ScriptedClient:
             event = Event.read(data)
             self.pushes += 1
             self.witness.moments.append(Heard(event))
+            if event.prev != self._last[0]:
+                # L1: something was not heard. What comes until the head was reached again is read then.
+                self._join_again, self.caught_up = True, False
+            if self._join_again:
+                return
             self._last = (event.id, event.key)
             self._see(event)
             if self.caught_up:
@@ -189,7 +199,7 @@ class ScriptedClient:
         elif name == "reset":
             self.witness.moments.append(Told(data["reason"]))
             self._forget(data["reason"])
-            self._reset = True
+            self._join_again = True
         elif name == "goaway":
             self._leaves_at = monotonic() + self._chance.uniform(0, data["in_ms"] / 1000)
 
@@ -217,17 +227,24 @@ class ScriptedClient:
 
     async def _talk(self) -> None:
         while True:
-            self._reset = False
             await self._resume()
             for request in list(self._outbox.values()):
                 await self._submit_again(request)
-            while not self._reset:
+            while not self._join_again:
                 if not self.resting:
                     await self._submit(self._next_request())
                     await self._mark_read()
+                if self._is_deaf():
+                    self.deaf += 1
+                    self._join_again = True
                 if monotonic() > self._leaves_at:
                     raise ClosedError("goaway")  # C3
                 await asyncio.sleep(self._chance.uniform(*THINK_S))
+
+    def _is_deaf(self) -> bool:
+        """Its own message was acknowledged, and long after that it has not heard it (L2)."""
+        oldest = next((request for request in self._outbox.values() if request.acks), None)
+        return oldest is not None and monotonic() - oldest.acks[-1][1] > DEAF_S
 
     async def _mark_read(self) -> None:
         """Now and then, as somebody who reads along does (L10); its outcome does not matter."""
@@ -237,7 +254,7 @@ class ScriptedClient:
     async def _resume(self) -> None:
         """`room.join`, then every page up to the head (L5). A `reset` meanwhile ends it."""
         answer = await self._done("room.join", {"cursor": self._cursor, "limit": PAGE})
-        log = answer["log"]
+        log, self._join_again = answer["log"], False
         self.witness.moments.append(Resumed(log["head"], log["reset"]))
         self._last, self._epoch = (log["head"], None), log["epoch"]
         if log["reset"]:
@@ -249,13 +266,13 @@ class ScriptedClient:
             more = log["head"] is not None
         else:
             self._read_page(log["events"])
-        while more and not self._reset:
+        while more and not self._join_again:
             assert self._cursor
             page = await self._done("log.page", {"after": self._cursor["id"] or "0-0", "limit": PAGE})
-            if not self._reset:
+            if not self._join_again:
                 self._read_page(page["events"])
                 more = page["more"]
-        if not self._reset:
+        if not self._join_again:
             self._catch_up()
 
     def _read_page(self, raw: Sequence[dict[str, Any]]) -> None:
@@ -310,7 +327,7 @@ class ScriptedClient:
     async def _submit_again(self, request: Request) -> None:
         """What was not seen up to the head, though it may have been acknowledged."""
         before = request.acks[-1][0] if request.acks else None
-        if request.key in self._outbox and not self._reset:
+        if request.key in self._outbox and not self._join_again:
             await self._submit(request)
         if before and request.acks[-1][0] != before:
             self.healed += 1
@@ -318,7 +335,7 @@ class ScriptedClient:
     async def _submit(self, request: Request) -> None:
         """Until it is acknowledged. The outbox keeps it until it is seen, over whatever happens to this connection."""
         self._outbox.setdefault(request.key, request)
-        while not self._reset:
+        while not self._join_again:
             self.tries.setdefault(request.key, set()).add(self._urls[self._node])
             unknown, request.unknown = request.unknown, True  # until it is answered
             answer = await self._ask(f"chat.{request.verb}", self._fields(request))

@@ -29,8 +29,8 @@ class Promise(Enum):
     """It stays. What was not acknowledged yet may be rolled back by a failover, and then clients are told so."""
 
     HEALED = "healed"
-    """A failover may roll the newest back. Then every client is told so (`diverged`), and what is published again with
-    its key is there once. """
+    """A failover may roll the newest back. Then every client is told so (`diverged`), or finds a `prev` that it does not
+    know and resumes, and what is published again with its key is there once."""
 
 
 @dataclass(frozen=True)
@@ -284,6 +284,7 @@ class _Room:
         may be refused."""
         there = {event.key: event.id for event in self.log}
         may_change = self.promise is Promise.HEALED
+        reset = {witness.client for witness in self.witnesses if any(map(_is_reset, witness.moments))}
         for request in self.requests:
             if request.refused and not may_change:
                 what = f"{request.verb} {request.key} of {request.client} was right: {request.refused}"
@@ -291,7 +292,7 @@ class _Room:
             ids = list(dict.fromkeys(id_ for id_, _ in request.acks))
             if len(ids) > 1 and not may_change:
                 yield self._violation("doubled", f"{request.key} was acknowledged as {' and '.join(ids)}")
-            elif ids and there.get(request.key, ids[-1]) != ids[-1]:
+            elif ids and there.get(request.key, ids[-1]) != ids[-1] and request.client not in reset:
                 what = f"{request.key} was acknowledged as {ids[-1]} and is {there[request.key]}"
                 yield self._violation("doubled", what)
 
@@ -304,7 +305,7 @@ class _Room:
                     if reset:
                         yield from self._reset(witness, f"a join was answered with {reset}")
                         view.forget()
-                    view.chained, view.position = True, head
+                    view.chained, view.position, view.behind = True, head, False
                 case Told(reason):
                     yield from self._reset(witness, f"reset was pushed: {reason}")
                     view.forget()
@@ -314,8 +315,10 @@ class _Room:
                         yield from self._see(where, view, event)
                 case Heard(event):
                     yield from self._asked(where, event)
-                    yield from self._chain(where, view, event)
-                    yield from self._see(where, view, event)
+                    if not view.behind:
+                        yield from self._chain(where, view, event)
+                    if not view.behind:
+                        yield from self._see(where, view, event)
         yield from self._complete(witness, view)
 
     def _reset(self, witness: Witness, what: str) -> Iterator[Violation]:
@@ -325,6 +328,9 @@ class _Room:
     def _chain(self, where: str, view: _View, event: Event) -> Iterator[Violation]:
         """L1, L2: pushes ascend, and each names the one before it. Where a node had to read what it missed, that one may
         have been removed meanwhile (L8); whatever stayed and was not handed on is found by `_complete`."""
+        if view.chained and self.promise is not Promise.KEPT and event.prev != view.position:
+            view.behind = True  # the client knows, and resumes: what it hears until then does not count
+            return
         if view.chained:
             if view.position and order(event.id) <= order(view.position):
                 yield self._violation("reordered", f"{where} {event.id} after {view.position}")
@@ -360,11 +366,16 @@ class _Room:
                 yield self._violation("lost", f"{witness.client} saw {key} ({id_}), and it is not there")
 
 
+def _is_reset(moment: Moment) -> bool:
+    return isinstance(moment, Told) or (isinstance(moment, Resumed) and moment.reset is not None)
+
+
 class _View:
     """What a client knows of the log since the last reset."""
 
     def __init__(self) -> None:
         self.chained = False
+        self.behind = False
         self.position: str | None = None
         self.seen: dict[str, str] = {}
 

@@ -14,7 +14,8 @@ READ_S = 30.0
 async def read_log(url: str, pair: Pair) -> list[Event]:
     """The whole log as a newcomer reads it through a node, page by page."""
     reading = Reader(url, pair)
-    return await until(reading.read, f"the log of {pair.room} to be read", timeout_s=READ_S)
+    await until(reading.read, f"the log of {pair.room} to be read", timeout_s=READ_S)
+    return reading.events
 
 
 class Reader:
@@ -23,20 +24,22 @@ class Reader:
     def __init__(self, url: str, pair: Pair) -> None:
         self._url = url
         self._pair = pair
+        self.events: list[Event] = []
 
-    async def read(self) -> list[Event] | None:
-        """All events; None when something was in the way."""
+    async def read(self) -> bool:
+        """Into `events`; False when something was in the way."""
         try:
             socket = await RawSocket.open(self._url)
         except LOST:
-            return None
+            return False
         try:
             await socket.connect(
                 {"v": 1, "device": "00000000-0000-4000-8000-000000000001", "token": self._pair.mentor.token}
             )
-            return await self._pages(socket)
+            self.events = await self._pages(socket)
+            return True
         except LOST:
-            return None
+            return False
         finally:
             await socket.abort()
 

@@ -6,13 +6,13 @@ import asyncio
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
 from tests.faults.clients import ScriptedClient
-from tests.faults.history import Event, Violation, check
+from tests.faults.history import Event, Promise, Violation, check
 from tests.faults.reader import read_log
 from tests.faults.stages import STAGES, Fault, NothingHappenedError, Stage
 from tests.support.condition import until
@@ -96,9 +96,16 @@ class Acks:
 
 
 async def play(
-    stage_name: str, seconds: float, seed: int, say: Say, *, only: tuple[str, ...] | None = None
+    stage_name: str,
+    seconds: float,
+    seed: int,
+    say: Say,
+    *,
+    only: Sequence[str] = (),
+    keep: Path | None = None,
 ) -> Report:
-    """One run on one stage; `only` bounds the faults to those named. Everything is ended when it returns."""
+    """One run on one stage; `only` bounds the faults to those named. Everything is ended when it returns, and the nodes'
+    logs are in `keep`."""
     chance = random.Random(f"{seed} {stage_name}")
     report = Report(stage_name, seed)
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
@@ -109,6 +116,9 @@ async def play(
             await run.play(seconds, only)
         finally:
             await stage.close()
+            if keep:
+                for number, node in enumerate(stage.nodes):
+                    (keep / f"{stage_name}-node{number}.log").write_text(node.server.log)
     return report
 
 
@@ -121,7 +131,7 @@ class _Run:
         self.acks = Acks()
         self.clients: list[ScriptedClient] = []
 
-    async def play(self, seconds: float, only: tuple[str, ...] | None) -> None:
+    async def play(self, seconds: float, only: Sequence[str]) -> None:
         pairs = self.stage.pairs = [await self.stage.nodes[0].server.pair() for _ in range(PAIRS)]
         self.clients = [client for number, pair in enumerate(pairs) for client in self._of(pair, number)]
         talking = [asyncio.create_task(client.run()) for client in self.clients]
@@ -148,8 +158,12 @@ class _Run:
             for place, person in enumerate(persons)
         ]
 
-    async def _faults_then_rest(self, seconds: float, only: tuple[str, ...] | None) -> None:
-        await until(lambda: all(client.caught_up for client in self.clients), "every client to come in")
+    async def _faults_then_rest(self, seconds: float, only: Sequence[str]) -> None:
+        await until(
+            lambda: all(client.caught_up for client in self.clients),
+            "every client to come in",
+            timeout_s=RECOVERED_S,
+        )
         faults = {name: fault for name, fault in self.stage.faults().items() if not only or name in only}
         began = monotonic()
         deck: list[str] = []
@@ -221,6 +235,8 @@ class _Run:
         report.checked = sum(len(log) for readings in logs.values() for log in readings.values())
         report.failovers = self.stage.failovers
         for client in self.clients:
+            if client.deaf and self.stage.promise is Promise.KEPT:
+                self._stuck(f"{client.name} did not hear, {client.deaf} times, what had been acknowledged")
             report.pushes += client.pushes
             report.resumes_s += client.resumes_s
             report.resets += len(client.resets)
