@@ -108,6 +108,8 @@ class ScriptedClient:
         """The own messages that are acknowledged and not deleted."""
         self._acknowledged: deque[Request] = deque(maxlen=RECENT)
         self._join_again = False
+        self._held: list[Event] = []
+        """Pushes that came while the pages before them are read; until then they follow on nothing."""
         self._last: tuple[str | None, str | None] = (None, None)
         """Id and key of the newest event that the server told of, the key if it is known."""
         self._number = 0
@@ -193,9 +195,11 @@ class ScriptedClient:
             if self._join_again:
                 return
             self._last = (event.id, event.key)
-            self._see(event)
             if self.caught_up:
+                self._see(event)
                 self._move_cursor(event.id, event.key)
+            else:
+                self._held.append(event)
         elif name == "reset":
             self.witness.moments.append(Told(data["reason"]))
             self._forget(data["reason"])
@@ -255,7 +259,9 @@ class ScriptedClient:
         """`room.join`, then every page up to the head (L5). A `reset` meanwhile ends it."""
         answer = await self._done("room.join", {"cursor": self._cursor, "limit": PAGE})
         log, self._join_again = answer["log"], False
-        self.witness.moments.append(Resumed(log["head"], log["reset"]))
+        self._held.clear()
+        cursor = self._cursor["id"] if self._cursor else None
+        self.witness.moments.append(Resumed(log["head"], log["reset"], cursor))
         self._last, self._epoch = (log["head"], None), log["epoch"]
         if log["reset"]:
             self._forget(log["reset"])
@@ -287,6 +293,8 @@ class ScriptedClient:
         """All up to the join's head was read, and what came after it was heard."""
         assert self._cursor
         self.caught_up = True
+        for event in self._held:
+            self._see(event)
         id_, key = self._last
         if id_ and (self._cursor["id"] is None or order(self._cursor["id"]) < order(id_)):
             self._move_cursor(id_, key)

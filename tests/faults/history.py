@@ -71,10 +71,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Resumed:
-    """`room.join` was answered: from now on pushes chain to `head`. `reset` is the answer's."""
+    """`room.join` was answered: from now on pushes chain to `head`. `reset` is the answer's, `cursor` the client's: what it
+    heard beyond that did not follow on anything, and does not count."""
 
     head: str | None
     reset: str | None
+    cursor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -301,7 +303,8 @@ class _Room:
         where = f"{witness.client} heard"
         for moment in witness.moments:
             match moment:
-                case Resumed(head, reset):
+                case Resumed(head, reset, cursor):
+                    view.forget_beyond(cursor)
                     if reset:
                         yield from self._reset(witness, f"a join was answered with {reset}")
                         view.forget()
@@ -378,6 +381,11 @@ class _View:
         self.behind = False
         self.position: str | None = None
         self.seen: dict[str, str] = {}
+
+    def forget_beyond(self, cursor: str | None) -> None:
+        """The client goes on from there."""
+        bound = order(cursor) if cursor else (0, 0)
+        self.seen = {key: id_ for key, id_ in self.seen.items() if order(id_) <= bound}
 
     def forget(self) -> None:
         """The log could not be continued."""

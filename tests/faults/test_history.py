@@ -36,6 +36,7 @@ class History:
         self.everything: list[Event] = []
         self.away: list[Event] = []
         self.is_away = False
+        self.left_at: str | None = None
         self.witnesses = [Witness(name, ROOM, [Resumed(None, None)]) for name in ("a", "b")]
         self.readings = {"one": self.log, "two": self.log}
         self.clock = 0.0
@@ -84,13 +85,15 @@ class History:
         self.log.remove(old)
 
     def leave(self) -> None:
-        self.is_away = True
+        if not self.is_away:
+            self.is_away, self.left_at = True, self.head
 
     def back(self) -> None:
         """The other client resumes: what is still there of what it missed is read."""
+        self.left_at = self.left_at if self.is_away else self.head
         self.is_away = False
         missed = tuple(event for event in self.away if event in self.log)
-        self.witnesses[1].moments += [Resumed(self.head, None), Read(missed)]
+        self.witnesses[1].moments += [Resumed(self.head, None, self.left_at), Read(missed)]
         self.away.clear()
 
     def check(self, promise: Promise = Promise.KEPT) -> list[str]:
@@ -343,7 +346,10 @@ def test_L5_a_roll_back_that_nobody_was_told_of_is_found(stride: int) -> None:
         if isinstance(moment, Heard) or moment == Resumed(None, None)
     ]
     assert "gap" in history.check(Promise.HEALED), "it never resumed"
-    resumed = [Resumed(history.head, None), Read(tuple(history.log))]
+    resumed = [
+        Resumed(history.head, None, history.witnesses[0].moments[5].event.id),
+        Read(tuple(history.log)),
+    ]
     history.witnesses[0].moments += resumed
     assert {"doubled", "reordered"} & set(history.check(Promise.HEALED)), "it resumed, and was not told"
 
