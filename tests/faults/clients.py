@@ -28,6 +28,9 @@ ASK_S = 5.0
 SILENCE_S = 46.0
 """Longer than Engine.IO's ping interval and time limit together."""
 
+DEAF_S = 12.0
+"""An acknowledged message that is not heard for so long is looked for: twice what a node may take to notice (5 s)."""
+
 PAGE = 200
 OPEN_S = 5.0
 RECONNECT_S = (0.02, 0.4)
@@ -37,6 +40,9 @@ RECENT = 500
 
 EDIT, DELETE = 0.08, 0.04
 """The share of requests that change an own message instead of sending one."""
+
+READ = 0.1
+"""The share of requests after which a read mark is set."""
 
 LOST = (ClosedError, TimeoutError, OSError, aiohttp.ClientError)
 """What the loss of a connection looks like."""
@@ -69,8 +75,12 @@ class ScriptedClient:
         self.resets: list[str] = []
         self.healed = 0
         """Requests that a reset made it publish again, and that were not there any more."""
+        self.deaf = 0
+        """How often it had to join again because it did not hear what was acknowledged."""
         self.tries: dict[str, set[str]] = {}
         """The nodes on which each key was tried."""
+        self.pushes = 0
+        self.acknowledged_at = 0.0
         self.caught_up = False
         self.resting = False
         self._person = person
@@ -84,6 +94,7 @@ class ScriptedClient:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._asked = 0
         self._lost_at: float | None = None
+        self._leaves_at = float("inf")
         self._cursor: dict[str, str | None] | None = None
         self._epoch = ""
         self._message_of: dict[str, str] = {}
@@ -96,7 +107,9 @@ class ScriptedClient:
         self._mine: list[str] = []
         """The own messages that are acknowledged and not deleted."""
         self._acknowledged: deque[Request] = deque(maxlen=RECENT)
-        self._reset = False
+        self._join_again = False
+        self._held: list[Event] = []
+        """Pushes that came while the pages before them are read; until then they follow on nothing."""
         self._last: tuple[str | None, str | None] = (None, None)
         """Id and key of the newest event that the server told of, the key if it is known."""
         self._number = 0
@@ -105,6 +118,11 @@ class ScriptedClient:
     def settled(self) -> bool:
         """At rest, connected, with nothing of its own that is not acknowledged and seen."""
         return self.resting and self.caught_up and not self._outbox
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are not yet acknowledged and seen."""
+        return len(self._outbox)
 
     @property
     def head(self) -> str | None:
@@ -125,6 +143,7 @@ class ScriptedClient:
         async with asyncio.timeout(OPEN_S):
             self._socket = socket = await RawSocket.open(self._urls[self._node])
         tasks: list[asyncio.Task[None]] = []
+        self._leaves_at = float("inf")
         try:
             auth = {"v": 1, "device": self._device, "token": self._person.token}
             if (await socket.connect(auth))["type"] != Packet.CONNECT:
@@ -168,15 +187,25 @@ class ScriptedClient:
     def _hear(self, name: str, data: dict[str, Any]) -> None:
         if name == "log":
             event = Event.read(data)
+            self.pushes += 1
             self.witness.moments.append(Heard(event))
+            if event.prev != self._last[0]:
+                # L1: something was not heard. What comes until the head was reached again is read then.
+                self._join_again, self.caught_up = True, False
+            if self._join_again:
+                return
             self._last = (event.id, event.key)
-            self._see(event)
             if self.caught_up:
+                self._see(event)
                 self._move_cursor(event.id, event.key)
+            else:
+                self._held.append(event)
         elif name == "reset":
             self.witness.moments.append(Told(data["reason"]))
             self._forget(data["reason"])
-            self._reset = True
+            self._join_again = True
+        elif name == "goaway":
+            self._leaves_at = monotonic() + self._chance.uniform(0, data["in_ms"] / 1000)
 
     def _see(self, event: Event) -> None:
         """It is in the log, and so is what it stands for (L8): the earlier requests about the same message."""
@@ -202,20 +231,37 @@ class ScriptedClient:
 
     async def _talk(self) -> None:
         while True:
-            self._reset = False
             await self._resume()
             for request in list(self._outbox.values()):
                 await self._submit_again(request)
-            while not self._reset:
+            while not self._join_again:
                 if not self.resting:
                     await self._submit(self._next_request())
+                    await self._mark_read()
+                if self._is_deaf():
+                    self.deaf += 1
+                    self._join_again = True
+                if monotonic() > self._leaves_at:
+                    raise ClosedError("goaway")  # C3
                 await asyncio.sleep(self._chance.uniform(*THINK_S))
+
+    def _is_deaf(self) -> bool:
+        """Its own message was acknowledged, and long after that it has not heard it (L2)."""
+        oldest = next((request for request in self._outbox.values() if request.acks), None)
+        return oldest is not None and monotonic() - oldest.acks[-1][1] > DEAF_S
+
+    async def _mark_read(self) -> None:
+        """Now and then, as somebody who reads along does (L10); its outcome does not matter."""
+        if self.head and self._chance.random() < READ:
+            await self._ask("chat.read", {"id": self.head})
 
     async def _resume(self) -> None:
         """`room.join`, then every page up to the head (L5). A `reset` meanwhile ends it."""
         answer = await self._done("room.join", {"cursor": self._cursor, "limit": PAGE})
-        log = answer["log"]
-        self.witness.moments.append(Resumed(log["head"], log["reset"]))
+        log, self._join_again = answer["log"], False
+        self._held.clear()
+        cursor = self._cursor["id"] if self._cursor else None
+        self.witness.moments.append(Resumed(log["head"], log["reset"], cursor))
         self._last, self._epoch = (log["head"], None), log["epoch"]
         if log["reset"]:
             self._forget(log["reset"])
@@ -226,13 +272,13 @@ class ScriptedClient:
             more = log["head"] is not None
         else:
             self._read_page(log["events"])
-        while more and not self._reset:
+        while more and not self._join_again:
             assert self._cursor
             page = await self._done("log.page", {"after": self._cursor["id"] or "0-0", "limit": PAGE})
-            if not self._reset:
+            if not self._join_again:
                 self._read_page(page["events"])
                 more = page["more"]
-        if not self._reset:
+        if not self._join_again:
             self._catch_up()
 
     def _read_page(self, raw: Sequence[dict[str, Any]]) -> None:
@@ -247,6 +293,8 @@ class ScriptedClient:
         """All up to the join's head was read, and what came after it was heard."""
         assert self._cursor
         self.caught_up = True
+        for event in self._held:
+            self._see(event)
         id_, key = self._last
         if id_ and (self._cursor["id"] is None or order(self._cursor["id"]) < order(id_)):
             self._move_cursor(id_, key)
@@ -287,7 +335,7 @@ class ScriptedClient:
     async def _submit_again(self, request: Request) -> None:
         """What was not seen up to the head, though it may have been acknowledged."""
         before = request.acks[-1][0] if request.acks else None
-        if request.key in self._outbox and not self._reset:
+        if request.key in self._outbox and not self._join_again:
             await self._submit(request)
         if before and request.acks[-1][0] != before:
             self.healed += 1
@@ -295,7 +343,7 @@ class ScriptedClient:
     async def _submit(self, request: Request) -> None:
         """Until it is acknowledged. The outbox keeps it until it is seen, over whatever happens to this connection."""
         self._outbox.setdefault(request.key, request)
-        while not self._reset:
+        while not self._join_again:
             self.tries.setdefault(request.key, set()).add(self._urls[self._node])
             unknown, request.unknown = request.unknown, True  # until it is answered
             answer = await self._ask(f"chat.{request.verb}", self._fields(request))
@@ -323,7 +371,8 @@ class ScriptedClient:
             self._acknowledged.append(request)
             if request.verb == "send":
                 self._mine.append(request.key)
-        request.acks.append((id_, monotonic()))
+        self.acknowledged_at = monotonic()
+        request.acks.append((id_, self.acknowledged_at))
         if request.key in self._ids:
             self._outbox.pop(request.key, None)
         self._on_ack()

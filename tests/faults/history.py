@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Literal
 
 Verb = Literal["send", "edit", "delete"]
-Kind = Literal["lost", "doubled", "reordered", "changed", "phantom", "gap", "reset", "refused"]
+Kind = Literal["lost", "doubled", "reordered", "changed", "phantom", "gap", "reset", "refused", "stuck"]
 
 KINDS: Mapping[str, Verb] = {"chat.posted": "send", "chat.edited": "edit", "chat.deleted": "delete"}
 """What a request of each verb writes. Other kinds are the server's own, and nobody's request."""
@@ -29,8 +29,8 @@ class Promise(Enum):
     """It stays. What was not acknowledged yet may be rolled back by a failover, and then clients are told so."""
 
     HEALED = "healed"
-    """A failover may roll the newest back. Then every client is told so (`diverged`), and what is published again with
-    its key is there once. """
+    """A failover may roll the newest back. Then every client is told so (`diverged`), or finds a `prev` that it does not
+    know and resumes, and what is published again with its key is there once."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Resumed:
-    """`room.join` was answered: from now on pushes chain to `head`. `reset` is the answer's."""
+    """`room.join` was answered: from now on pushes chain to `head`. `reset` is the answer's, `cursor` the client's: what it
+    heard beyond that did not follow on anything, and does not count."""
 
     head: str | None
     reset: str | None
+    cursor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,23 @@ class _Room:
         self.readings = readings
         self.promise = promise
         self.log = next(iter(readings.values()))
+        self.superseded = self._superseded()
+
+    def _superseded(self) -> set[str]:
+        """The ids of entries that a newer request about the same message may have removed from the log (L8)."""
+        newest = {request.message: request.key for request in self.requests}
+        keys = {key for key, request in self.by_key.items() if newest[request.message] != key}
+        told = {id_ for key in keys for id_, _ in self.by_key[key].acks}
+        return told | {event.id for event in self._seen_events() if event.key in keys}
+
+    def _seen_events(self) -> Iterator[Event]:
+        for witness in self.witnesses:
+            for moment in witness.moments:
+                match moment:
+                    case Heard(event):
+                        yield event
+                    case Read(events):
+                        yield from events
 
     def violations(self) -> Iterator[Violation]:
         yield from self._readers_agree()
@@ -267,6 +286,7 @@ class _Room:
         may be refused."""
         there = {event.key: event.id for event in self.log}
         may_change = self.promise is Promise.HEALED
+        reset = {witness.client for witness in self.witnesses if any(map(_is_reset, witness.moments))}
         for request in self.requests:
             if request.refused and not may_change:
                 what = f"{request.verb} {request.key} of {request.client} was right: {request.refused}"
@@ -274,7 +294,7 @@ class _Room:
             ids = list(dict.fromkeys(id_ for id_, _ in request.acks))
             if len(ids) > 1 and not may_change:
                 yield self._violation("doubled", f"{request.key} was acknowledged as {' and '.join(ids)}")
-            elif ids and there.get(request.key, ids[-1]) != ids[-1]:
+            elif ids and there.get(request.key, ids[-1]) != ids[-1] and request.client not in reset:
                 what = f"{request.key} was acknowledged as {ids[-1]} and is {there[request.key]}"
                 yield self._violation("doubled", what)
 
@@ -283,11 +303,12 @@ class _Room:
         where = f"{witness.client} heard"
         for moment in witness.moments:
             match moment:
-                case Resumed(head, reset):
+                case Resumed(head, reset, cursor):
+                    view.forget_beyond(cursor)
                     if reset:
                         yield from self._reset(witness, f"a join was answered with {reset}")
                         view.forget()
-                    view.chained, view.position = True, head
+                    view.chained, view.position, view.behind = True, head, False
                 case Told(reason):
                     yield from self._reset(witness, f"reset was pushed: {reason}")
                     view.forget()
@@ -297,8 +318,10 @@ class _Room:
                         yield from self._see(where, view, event)
                 case Heard(event):
                     yield from self._asked(where, event)
-                    yield from self._chain(where, view, event)
-                    yield from self._see(where, view, event)
+                    if not view.behind:
+                        yield from self._chain(where, view, event)
+                    if not view.behind:
+                        yield from self._see(where, view, event)
         yield from self._complete(witness, view)
 
     def _reset(self, witness: Witness, what: str) -> Iterator[Violation]:
@@ -306,11 +329,15 @@ class _Room:
             yield self._violation("reset", f"{witness.client}: {what}, and nothing may be rolled back")
 
     def _chain(self, where: str, view: _View, event: Event) -> Iterator[Violation]:
-        """L1, L2: pushes ascend, and each names the one before it."""
+        """L1, L2: pushes ascend, and each names the one before it. Where a node had to read what it missed, that one may
+        have been removed meanwhile (L8); whatever stayed and was not handed on is found by `_complete`."""
+        if view.chained and self.promise is not Promise.KEPT and event.prev != view.position:
+            view.behind = True  # the client knows, and resumes: what it hears until then does not count
+            return
         if view.chained:
             if view.position and order(event.id) <= order(view.position):
                 yield self._violation("reordered", f"{where} {event.id} after {view.position}")
-            elif event.prev != view.position:
+            elif event.prev != view.position and event.prev not in self.superseded:
                 what = f"{where} {event.id} with prev {event.prev}, and was at {view.position}"
                 yield self._violation("gap", what)
         view.chained, view.position = True, event.id
@@ -342,13 +369,23 @@ class _Room:
                 yield self._violation("lost", f"{witness.client} saw {key} ({id_}), and it is not there")
 
 
+def _is_reset(moment: Moment) -> bool:
+    return isinstance(moment, Told) or (isinstance(moment, Resumed) and moment.reset is not None)
+
+
 class _View:
     """What a client knows of the log since the last reset."""
 
     def __init__(self) -> None:
         self.chained = False
+        self.behind = False
         self.position: str | None = None
         self.seen: dict[str, str] = {}
+
+    def forget_beyond(self, cursor: str | None) -> None:
+        """The client goes on from there."""
+        bound = order(cursor) if cursor else (0, 0)
+        self.seen = {key: id_ for key, id_ in self.seen.items() if order(id_) <= bound}
 
     def forget(self) -> None:
         """The log could not be continued."""

@@ -165,6 +165,7 @@ class RawSocket:
 
     async def abort(self) -> None:
         """Drop the connection without a word of WebSocket either: nobody may be there to hear it."""
+        self._socket._response.close()  # aiohttp's WebSocket itself only knows how to say good-bye
         await self._http.close()
 
 

@@ -78,13 +78,14 @@ class RedisServer:
         assert self._process
         return self._process.pid
 
-    async def start(self) -> RedisServer:
-        """Start it on its files and wait until it answers."""
+    async def start(self, *, replica_of: int | None = None) -> RedisServer:
+        """Start it on its files and wait until it answers; as a replica of what is behind a port of this machine."""
         assert not self.running
+        replica = [] if replica_of is None else ["--replicaof", LOCAL, str(replica_of)]
         await self._spawn(
             *("--port", str(self.port), "--bind", LOCAL, "--dir", str(self.folder), "--save", ""),
             *("--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"),
-            *self.more,
+            *(*self.more, *replica),
         )
         await self.answers()
         return self

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.condition import until
@@ -54,8 +54,15 @@ class Server:
     """One server process (and its store); its port and data stay the same over every restart."""
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, str] | None = None, *, many_commands: bool = False
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        many_commands: bool = False,
+        program: Sequence[str] = (),
     ) -> None:
+        """`program` stands for `telementor` when the server is started."""
+        self._program = program
         self.data = folder / "data"
         self.log_file = folder / "server.log"
         self.settings = dict(settings or {})
@@ -81,8 +88,8 @@ class Server:
         with self.log_file.open("ab") as sink:
             self._process = await asyncio.create_subprocess_exec(
                 *with_us(),
-                *(needs_program("telementor"), "serve", "--host", "127.0.0.1", "--port", str(self._port)),
-                *("--data", str(self.data)),
+                *(self._program or [needs_program("telementor")]),
+                *("serve", "--host", "127.0.0.1", "--port", str(self._port), "--data", str(self.data)),
                 env=environment(self.settings),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sink,
