@@ -251,7 +251,10 @@ function changesTheSame(a: Request, b: Request): boolean {
   return a.verb === 'chat.react' && b.verb === 'chat.react' && a.id === b.id && a.emoji === b.emoji;
 }
 
-/** L8: of a message only its newest text is kept, wherever that was written. That it could be edited shows that it is in the log. */
+/**
+ * L8: of a message only its newest text is kept, wherever that was written. That it could be edited shows that it is in
+ * the log.
+ */
 function edited(outbox: Outbox, ref: string, text: string, id: string): Outbox {
   return unlessSame(
     outbox,
