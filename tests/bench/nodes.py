@@ -37,6 +37,12 @@ IDLE_ROOMS = 1_000
 SOCKETS_EACH = 7
 """Below the 8 that one person may have."""
 
+PREFACE = """# What it costs, measured
+
+`make bench` prints this page. CPU time, so that it holds on a machine that does other things; delays are of this one machine,
+on which clients, nodes and store share the cores. Fewer messages at once make each dearer: waking up, and syncing the
+file, are paid each time."""
+
 Say = Callable[[str], None]
 
 
@@ -284,14 +290,7 @@ def machine() -> str:
 
 async def measure(folder: Path, seconds: float, say: Say) -> None:
     """All of it."""
-    say("# What it costs, measured\n")
-    say(
-        "`make bench` prints this page. CPU time, so that it holds on a machine that does other things; delays are of this"
-    )
-    say(
-        "one machine, on which clients, nodes and store share the cores. Fewer messages at once make each dearer: a node that"
-    )
-    say("wakes up, a sync of the file, are paid per wake-up.\n")
+    say(f"{PREFACE}\n")
     say(f"{machine()}, {time.strftime('%Y-%m-%d')}; {seconds:.0f} s for each row.")
     steps: list[Callable[[], Awaitable[None]]] = [
         lambda: growth(folder, seconds, say),
