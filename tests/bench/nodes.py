@@ -39,7 +39,7 @@ SOCKETS_EACH = 7
 
 PREFACE = """# What it costs, measured
 
-`make bench` prints this page. CPU time, so that it holds on a machine that does other things; delays are of this one machine,
+`make bench` prints this page. CPU time, so that it holds on a machine that does other things; delays are of this one,
 on which clients, nodes and store share the cores. Fewer messages at once make each dearer: waking up, and syncing the
 file, are paid each time."""
 
