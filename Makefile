@@ -19,7 +19,7 @@ WEB_SOURCES := $(shell find web_client -type f -not -path '*/node_modules/*' -no
 # A `dist` that somebody deleted is made again, whatever the stamp says.
 WEB_GONE := $(if $(wildcard web_client/dist),,always)
 
-.PHONY: help setup run test check fix lock wheel bench clean system-packages always
+.PHONY: help setup run test check faults fix lock wheel bench clean system-packages always
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -57,6 +57,11 @@ test: setup system-packages check ## everything that can go wrong: check, web cl
 	$(if $(WEB),$(NPM) test)
 	$(BIN)/python -m pytest $(if $(CI),-p tests.support.nothing_skipped) $(PYTEST_ARGS)
 
+# Some shells export a SECONDS of their own: only make's command line counts.
+faults: setup system-packages ## kills, cuts and failovers for ten minutes: is every message still there? (SECONDS=…, SEED=…, STAGE=…)
+	$(BIN)/python -m tests.faults $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(STAGE),--stage $(STAGE))
+
 check: setup ## style, types, imports, schema, lock files; changes nothing, needs no network
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,8 +77,8 @@ fix: setup ## let ruff repair what it can
 
 # What the tests need and no Python or npm package brings. Elsewhere than on Debian as root it is
 # the developer's own business; a test that misses its program says so (and fails in CI).
-SYSTEM_PACKAGES := chromium coturn firefox-esr haproxy iproute2 postgresql redis-server
-SYSTEM_PROGRAMS := chromium turnserver firefox-esr haproxy ip redis-server
+SYSTEM_PACKAGES := chromium coturn faketime firefox-esr haproxy iproute2 postgresql redis-server
+SYSTEM_PROGRAMS := chromium turnserver faketime firefox-esr haproxy ip redis-server
 system-packages:
 	@missing=; \
 	for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
@@ -96,8 +101,8 @@ wheel: setup ## the wheel, with the web client in it, in ./dist
 	$(BIN)/pip wheel -qq --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
-bench: ## measurements (none yet)
-	@echo "No benchmark exists yet: nothing was measured."
+bench: setup system-packages ## what a message, a socket and a room cost, as Markdown (three minutes)
+	$(BIN)/python -m tests.bench
 
 clean: ## away with all that make made (./data stays)
 	rm -rf $(VENV) dist web_client/dist web_client/node_modules

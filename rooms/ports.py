@@ -3,6 +3,7 @@ against each of them (tests/contract)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -70,26 +71,58 @@ class Found(Struct, frozen=True):
     done: Written | None
 
 
-class Snapshot(Struct, frozen=True):
-    """A room's live value with its version, and where its log stands."""
+class LiveValue(Struct, frozen=True):
+    """A room's live value with its version (0 and empty: none yet)."""
 
-    epoch: str
-    head: str | None
     version: int
     blob: bytes
 
 
+class Head(Struct, frozen=True):
+    """Where a room stands: its newest entry and the version of its live value."""
+
+    epoch: str
+    id: str | None
+    key: str | None
+    version: int
+
+
 class Resume(Struct, frozen=True):
-    """What a joining device needs of the log (L5), read at one moment."""
+    """What a joining device needs of the log (L5), read at one moment. `head_key` is the key of the entry at `head`."""
 
     epoch: str
     head: str | None
+    head_key: str | None
     entries: tuple[Entry, ...]
     more: bool
     reset: Literal["trimmed", "diverged", "epoch"] | None
     version: int
     blob: bytes
     read: dict[str, str]
+    floor: str | None
+    """The newest entry that retention removed; None when it has removed nothing."""
+
+
+class Page(Struct, frozen=True):
+    """Ascending entries, whether there are more in the direction asked for, and the floor as in `Resume` (L6)."""
+
+    entries: tuple[Entry, ...]
+    more: bool
+    floor: str | None
+
+
+class Retention(Struct, frozen=True):
+    """How much of a room's log is kept: entries of the last `days`, and the newest `count` of them. None: no bound."""
+
+    days: int | None
+    count: int | None
+
+
+class Trimmed(Struct, frozen=True):
+    """What a step of retention removed, and whether there is more to do."""
+
+    entries: int
+    more: bool
 
 
 class Seen(Struct, frozen=True):
@@ -105,7 +138,8 @@ class RoomLog(Protocol):
 
     Ordered: ids of a room grow in the order in which its writes were done; `Entry.prev` names the one before.
     Atomic: a write is done whole or not at all, with its dedupe record, its live value and its publication.
-    Lost: nothing that was answered, within the durability that the store promises (L4).
+    Lost: nothing that was answered, within the durability that the store promises (L4). A store that breaks its promise
+    (a failover) is found out: `resume` answers `diverged` to whoever saw more than it has now.
     Repeated: never; an unknown outcome (`Unavailable`) is asked again with the same `Request`.
     Every method raises `Unavailable` when the store is away, within `timeout_s` of the adapter.
     """
@@ -132,8 +166,13 @@ class RoomLog(Protocol):
 
     async def page(
         self, slug: str, *, before: str | None, after: str | None, limit: int, max_bytes: int
-    ) -> tuple[tuple[Entry, ...], bool]:
-        """Ascending entries and whether there are more in the direction asked for."""
+    ) -> Page:
+        """At most `limit` events and `max_bytes` of them (always at least one); neither bound: the newest."""
+        ...
+
+    async def trim(self, slug: str, retention: Retention) -> Trimmed:
+        """One bounded step of retention: removes the oldest of the entries that are not kept, and what was known of removed
+        ones. Never one that is to be kept. To be called until there is no more to do; may be cut short."""
         ...
 
     async def newest(self, slug: str, ref: str, request: Request) -> Found:
@@ -141,7 +180,11 @@ class RoomLog(Protocol):
         that was used with another verb."""
         ...
 
-    async def snapshot(self, slug: str) -> Snapshot: ...
+    async def live(self, slug: str) -> LiveValue: ...
+
+    async def heads(self, slugs: Sequence[str]) -> list[Head]:
+        """Where each of these rooms stands, in one trip to each part of the store. Epoch "" for a room that has no log."""
+        ...
 
     async def mark_read(self, slug: str, person: str, event_id: str, push: bytes) -> bool:
         """Forward only, and then publishes `push`; False when it did not move. Raises `Invalid` beyond the head."""

@@ -125,10 +125,10 @@ class SignalPush(Sent, frozen=True, kw_only=True, rename={"from_": "from"}):
 
 
 class ResetPush(Sent, frozen=True):
-    """L1: the room's log began anew."""
+    """L1, L5: what was pushed before can no longer be continued; a new `room.join` says what is there."""
 
     room: str
-    reason: Literal["epoch", "diverged"]
+    reason: Literal["trimmed", "diverged", "epoch"]
 
 
 class ReplacedPush(Sent, frozen=True):

@@ -29,6 +29,7 @@ from signaling.addresses import Addresses, AddressRate
 from signaling.check import durability
 from signaling.data_folder import DataFolder
 from signaling.door import Door
+from signaling.housekeeping import Housekeeping
 from signaling.hub import Hub
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
@@ -36,12 +37,13 @@ from signaling.packets import pack
 from signaling.service import Rates, Service
 from signaling.settings import Settings
 from signaling.sockets import SocketLimits, SocketServer
-from signaling.stores import redis_client
 from signaling.stores.channels import Channels
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
+from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import Registry, person_channel
+from signaling.stores.turns import Turns
 from signaling.web import Web
 
 log = structlog.get_logger()
@@ -51,6 +53,10 @@ DIST = Path(__file__).parent.parent / "web_client" / "dist"
 
 STORE_TIMEOUT_S = 3.0
 """A command that the store does not answer in this time is `unavailable`, its outcome unknown."""
+
+PROMISE_AGAIN_S = 60.0
+PROMISE_S = 0.5
+"""What /readyz says of the store's settings is at most this old, and takes at most this long to ask."""
 
 IDLE_S = 60.0
 """A connection on which nothing has been asked for this long is closed; aiohttp's own hour would let them pile up."""
@@ -83,16 +89,22 @@ class Node:
     """One server process: everything between its sockets and its stores."""
 
     def __init__(
-        self, settings: Settings, directory: Directory, store_url: str, public_url: str | None
+        self,
+        settings: Settings,
+        directory: Directory,
+        store_url: str,
+        public_url: str | None,
+        embedded: EmbeddedStore | None,
     ) -> None:
         self.settings = settings
         self.directory = directory
         self.draining = False
         self.metrics = Metrics()
-        self.redis = redis_client.connect(store_url, STORE_TIMEOUT_S)
-        self.registry = Registry(self.redis)
-        room_log = RedisRoomLog(self.redis)
-        self.channels = Channels(self.redis, self._heard, self._restored, STORE_TIMEOUT_S)
+        self._promised = (0.0, "")
+        self.store = connect(store_url, STORE_TIMEOUT_S, settings.store_connections)
+        self.registry = Registry(self.store)
+        room_log = RedisRoomLog(self.store, settings.replicas)
+        self.channels = Channels(self.store, self._heard, self._restored)
         name = uuid.uuid4().hex[:12]
         self.hub = Hub(name, room_log, self.channels.subscribe, self.channels.unsubscribe)
         self.nodes = Nodes(
@@ -126,6 +138,14 @@ class Node:
             ice=_ice(settings),
             now_ms=now_ms,
             new_id=lambda: str(uuid.uuid4()),
+        )
+        self.housekeeping = Housekeeping(
+            directory,
+            room_log,
+            Turns(self.store, name),
+            every_s=settings.housekeeping_s,
+            rewrite=embedded.rewrite if embedded else None,
+            rewrite_every_s=settings.store_rewrite_s,
         )
         self.nodes.on_presence = self._presence
         self.nodes.on_due = self.service.settle
@@ -173,7 +193,6 @@ class Node:
         )
 
     async def start(self) -> None:
-        self.channels.start()
         await self.nodes.start()
         await self.access.start()
 
@@ -183,6 +202,7 @@ class Node:
             tasks.create_task(self.nodes.run(), name="beats")
             tasks.create_task(self.access.run(), name="access")
             tasks.create_task(self.hub.sweep(), name="sweep")
+            tasks.create_task(self.housekeeping.run(), name="housekeeping")
 
     async def drain(self) -> None:
         """C3: not ready; behind a proxy, a moment in which its health check sees that and new sockets are still taken; then
@@ -206,14 +226,14 @@ class Node:
                 await self.registry.depart(self.nodes.node)
         await self.hub.stop()
         await self.channels.stop()
-        await self.redis.aclose()
+        await self.store.aclose()
 
     async def ready(self) -> dict[str, Any]:
         """Rule "For operators": ready only while store and database answer, and not draining."""
         state: dict[str, Any] = {"store": True, "database": True, "draining": self.draining}
         try:
-            await redis_client.answered(self.redis.ping())
-            state["acknowledged"] = (await durability(self.redis)).sentence
+            await self.store.ping()
+            state["acknowledged"] = await self._promise()
         except Unavailable:
             state["store"] = False
         try:
@@ -224,6 +244,16 @@ class Node:
         state["ready"] = state["store"] and state["database"] and not state["draining"]
         return state
 
+    async def _promise(self) -> str:
+        """What an acknowledgement means (L4). Asked once a minute, and a health check does not wait for it."""
+        asked_s, sentence = self._promised
+        if not sentence or time.monotonic() > asked_s + PROMISE_AGAIN_S:
+            with contextlib.suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(PROMISE_S):
+                    sentence = (await durability(self.store, self.settings.replicas)).sentence
+            self._promised = (time.monotonic(), sentence)
+        return sentence or "A part of the store does not answer."
+
     # What the parts tell each other
 
     def _heard(self, channel: str, message: bytes) -> None:
@@ -233,8 +263,11 @@ class Node:
             self.nodes.on_message(channel, message)
         self.metrics.rooms.set(len(self.hub.residents()))
 
-    async def _restored(self) -> None:
-        await self.hub.repair_all()
+    def _restored(self, channel: str) -> None:
+        if self.hub.hears(channel):
+            self.hub.restored(channel)
+        else:
+            self.nodes.restored(channel)
 
     async def _presence(self, person: str, online: bool) -> None:
         """R1: the people of all rooms of somebody who came or went are told."""
@@ -271,14 +304,15 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
     listening = _listen(settings.host, settings.port)
     told = _told_to_stop()
     async with contextlib.AsyncExitStack() as stack:
-        store_url = settings.redis or await _embedded(stack, folder, told)
+        embedded = None if settings.redis else await _embedded(stack, folder, told)
+        store_url = embedded.url if embedded else settings.redis or ""
         directory = await Directory.open(
             settings.database or folder.sqlite_url, now_ms, login_ttl_days=settings.login_ttl_days
         )
         stack.push_async_callback(directory.close)
         address = _address(settings.host, listening)
         public_url = settings.public_url or address
-        node = Node(settings, directory, store_url, settings.public_url)
+        node = Node(settings, directory, store_url, settings.public_url, embedded)
         stack.push_async_callback(node.stop)
         await node.start()
         running = await stack.enter_async_context(_background(node.run(), "node"))
@@ -297,12 +331,14 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
         await _drain(node)
 
 
-async def _embedded(stack: contextlib.AsyncExitStack, folder: DataFolder, told: asyncio.Task[float]) -> str:
+async def _embedded(
+    stack: contextlib.AsyncExitStack, folder: DataFolder, told: asyncio.Task[float]
+) -> EmbeddedStore:
     store = EmbeddedStore(folder)
-    url = await store.start()
+    await store.start()
     stack.push_async_callback(_stop_store, store, told)
     await stack.enter_async_context(_background(store.watch(), "store"))
-    return url
+    return store
 
 
 async def _stop_store(store: EmbeddedStore, told: asyncio.Task[float]) -> None:

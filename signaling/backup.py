@@ -6,25 +6,26 @@ fit each other. Who is present, and rates, are of the moment and are left out.
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import sqlalchemy as sa
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import ResponseError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from signaling.data_folder import DataFolder, FolderInUseError
+from rooms.errors import Unavailable
+from signaling.open_stores import open_database, open_store
 from signaling.settings import Settings
-from signaling.stores import redis_client
 from signaling.stores.database import Database
-from signaling.stores.embedded import EmbeddedStore
-from signaling.stores.tables import metadata, pair, person
+from signaling.stores.store import Store, answered
+from signaling.stores.tables import audit, metadata, pair, person
+from signaling.whole_file import whole_file
 
 FORMAT = 1
-TIMEOUT_S = 30.0
 KEPT = ("log", "bodies", "meta", "gone", "current", "read")
 DAY_S = 86_400
 
@@ -35,10 +36,8 @@ class BackupError(Exception):
 
 async def backup(settings: Settings, file: Path) -> int:
     """Writes `file` (0600, whole or not at all) and returns the number of rooms. Works beside a running server."""
-    fresh = file.with_name(file.name + ".new")
-    async with _database(settings) as database, _store(settings) as redis:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
+    async with open_database(settings) as database, open_store(settings) as store:
+        with whole_file(file) as out:
             out.write(msgpack.packb({"telementor": FORMAT}))
             async with database.reading() as connection:
                 for table in metadata.sorted_tables:
@@ -48,38 +47,58 @@ async def backup(settings: Settings, file: Path) -> int:
                     )
                 slugs = list((await connection.execute(sa.select(pair.c.slug))).scalars())
             for slug in slugs:
-                out.write(msgpack.packb({"room": slug, "keys": await _dumped(redis, slug)}))
-            out.flush()
-            os.fsync(out.fileno())
-    fresh.replace(file)
+                out.write(msgpack.packb({"room": slug, "keys": await _dumped(store.redis, slug)}))
     return len(slugs)
 
 
 async def restore(settings: Settings, file: Path) -> int:
-    """Brings a backup into empty stores and returns the number of rooms. Raises BackupError when they are not empty, or when
-    the file is no backup; a folder whose server runs is refused."""
-    records = _records(file)
-    if next(records, {}).get("telementor") != FORMAT:
+    """Brings a backup into empty stores, whole or not at all, and returns the number of rooms. Raises BackupError when they
+    are not empty, or when the file is no backup; a folder whose server runs is refused."""
+    if next(_records(file), {}).get("telementor") != FORMAT:
         raise BackupError(f"{file} is not a backup of this version of telementor.")
-    async with (
-        _database(settings) as database,
-        _store(settings, alone=True) as redis,
-        database.writing() as connection,
-    ):
+    rooms: list[list[str]] = []
+    async with open_database(settings) as database, open_store(settings, alone=True) as store:
+        await _refuse_unless_empty(database, store, file)
+        try:
+            async with database.writing() as connection:
+                for table in reversed(metadata.sorted_tables):
+                    await connection.execute(sa.delete(table))
+                for record in _records(file):
+                    if "table" in record:
+                        await _fill(connection, metadata.tables[record["table"]], record)
+                    elif "room" in record:
+                        rooms.append(_names(record))
+                        await _bring_back(store.redis, record["room"], record["keys"])
+        except BaseException:
+            for names in rooms:
+                await store.run("DEL", *names)
+            raise
+    return len(rooms)
+
+
+async def _refuse_unless_empty(database: Database, store: Store, file: Path) -> None:
+    async with database.reading() as connection:
         if await connection.scalar(sa.select(sa.func.count()).select_from(person)):
             raise BackupError("There are people in the database already; restore into an empty data folder.")
-        for table in reversed(metadata.sorted_tables):
-            await connection.execute(sa.delete(table))
-        rooms = 0
-        for record in records:
-            if "table" in record:
-                rows = [dict(zip(record["columns"], row, strict=True)) for row in record["rows"]]
-                if rows:
-                    await connection.execute(sa.insert(metadata.tables[record["table"]]), rows)
-            else:
-                await _brought_back(redis, record["room"], record["keys"])
-                rooms += 1
-    return rooms
+    for record in _records(file):
+        if "room" in record and await store.run("EXISTS", *_names(record)):
+            raise BackupError("The store holds a room of this backup already; restore into an empty store.")
+
+
+def _names(record: dict[str, Any]) -> list[str]:
+    """The store's keys of a room in the backup, those that are not in it included."""
+    return [f"{{{record['room']}}}:{name}" for name in {*KEPT, *record["keys"]}]
+
+
+async def _fill(connection: AsyncConnection, table: sa.Table, record: dict[str, Any]) -> None:
+    rows = [dict(zip(record["columns"], row, strict=True)) for row in record["rows"]]
+    if not rows:
+        return
+    await connection.execute(sa.insert(table), rows)
+    if table is audit and connection.dialect.name == "postgresql":
+        # Rows that come with their numbers do not move PostgreSQL's own counter.
+        counter = sa.func.pg_get_serial_sequence(audit.name, audit.c.id.name)
+        await connection.execute(sa.select(sa.func.setval(counter, max(row["id"] for row in rows))))
 
 
 def _records(file: Path) -> Iterator[dict[str, Any]]:
@@ -93,16 +112,16 @@ def _records(file: Path) -> Iterator[dict[str, Any]]:
             raise BackupError(f"{file} is damaged.") from error
 
 
-async def _dumped(redis: Redis, slug: str) -> dict[str, tuple[bytes, int]]:
+async def _dumped(redis: Redis | RedisCluster, slug: str) -> dict[str, tuple[bytes, int]]:
     """The room's keys as the store dumps them, with what is left of their lives in milliseconds (-1: they stay)."""
-    seconds, _ = await redis_client.answered(redis.time())
-    today = int(seconds) // DAY_S
-    names = [*KEPT, f"keys:{today}", f"keys:{today - 1}"]
+    today = int(time.time()) // DAY_S
+    # The store's clock may be past midnight when ours is not yet.
+    names = [*KEPT, *(f"keys:{day}" for day in (today - 1, today, today + 1))]
     async with redis.pipeline(transaction=True) as pipe:
         for name in names:
             pipe.dump(f"{{{slug}}}:{name}")
             pipe.pttl(f"{{{slug}}}:{name}")
-        answers = await redis_client.answered(pipe.execute())
+        answers = await answered(pipe.execute())
     return {
         name: (answers[2 * i], answers[2 * i + 1])
         for i, name in enumerate(names)
@@ -110,41 +129,15 @@ async def _dumped(redis: Redis, slug: str) -> dict[str, tuple[bytes, int]]:
     }
 
 
-async def _brought_back(redis: Redis, slug: str, keys: dict[str, tuple[bytes, int]]) -> None:
+async def _bring_back(redis: Redis | RedisCluster, slug: str, keys: dict[str, tuple[bytes, int]]) -> None:
     async with redis.pipeline(transaction=True) as pipe:
         for name, (dump, life_ms) in keys.items():
             pipe.restore(f"{{{slug}}}:{name}", max(0, life_ms), dump)
-        await redis_client.answered(pipe.execute())
-
-
-@asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[Database]:
-    folder = DataFolder(settings.data)
-    folder.prepare()
-    database = Database(settings.database or folder.sqlite_url)
-    try:
-        await database.open()
-        yield database
-    finally:
-        await database.close()
-
-
-@asynccontextmanager
-async def _store(settings: Settings, *, alone: bool = False) -> AsyncIterator[Redis]:
-    """The store of a running server, or our own, started for as long as it takes. `alone`: it must not be in use."""
-    embedded = None if settings.redis else EmbeddedStore(DataFolder(settings.data))
-    url = settings.redis or ""
-    if embedded is not None:
         try:
-            url = await embedded.start()
-        except FolderInUseError:
-            if alone:
-                raise
-            url, embedded = embedded.url, None
-    redis = redis_client.connect(url, TIMEOUT_S, connections=2)
-    try:
-        yield redis
-    finally:
-        await redis.aclose()
-        if embedded is not None:
-            await embedded.stop()
+            await answered(pipe.execute())
+        except Unavailable as error:
+            if isinstance(error.__cause__, ResponseError):
+                raise BackupError(
+                    "The store refuses the rooms; restore with the engine that wrote them."
+                ) from error
+            raise

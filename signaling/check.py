@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from rooms.errors import Unavailable
 from signaling.data_folder import DataFolder
 from signaling.settings import Settings, without_password
-from signaling.stores import redis_client
 from signaling.stores.database import DatabaseError
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
+from signaling.stores.redis_client import connect
+from signaling.stores.store import OneStore, Store
 
 TIMEOUT_S = 3.0
 
@@ -59,33 +59,65 @@ async def _store(settings: Settings, folder: DataFolder) -> AsyncIterator[Findin
         )
         return
     url = settings.redis or EmbeddedStore(folder).url
-    redis = redis_client.connect(url, TIMEOUT_S, connections=1)
+    store = connect(url, TIMEOUT_S, connections=4)
     try:
-        info = await redis_client.answered(redis.info("server"))
-        yield Finding(True, f"The store answers ({info.get('valkey_version') or info.get('redis_version')}).")
-        yield await durability(redis)
+        infos = await store.on_each_primary("INFO", "server")
+        versions = {_version(info) for info in infos}
+        yield Finding(True, f"The store answers ({', '.join(sorted(versions))}).")
+        if isinstance(store, OneStore) and infos[0].get("redis_mode") == "cluster":
+            yield Finding(False, "The store is a node of a Cluster: write its address as redis+cluster://….")
+            return
+        yield await durability(store, settings.replicas)
     except Unavailable:
         yield Finding(False, f"The store {without_password(url)} does not answer.")
     finally:
-        await redis.aclose()
+        await store.aclose()
 
 
-async def durability(redis: Redis) -> Finding:
-    """Which promise an acknowledgement holds (rule L4). Raises `Unavailable`."""
+def _version(info: Mapping[str, Any]) -> str:
+    return str(info.get("valkey_version") or info.get("redis_version"))
+
+
+async def durability(store: Store, replicas: int) -> Finding:
+    """Which promise an acknowledgement holds (rule L4): the weakest of all primaries. Raises `Unavailable`."""
     try:
-        config: Any = await redis_client.answered(redis.config_get("append*"))
+        configs = await store.on_each_primary("CONFIG GET", "append*")
+        roles = await store.on_each_primary("INFO", "replication")
     except Unavailable as error:
         if isinstance(
             error.__cause__, ResponseError
         ):  # it answers, and forbids the question, as hosted ones do
             return Finding(True, "The store does not tell its settings: whoever runs it knows what survives.")
         raise
-    settings = {_text(name): _text(value) for name, value in config.items()}
-    if settings.get("appendonly") != "yes":
+    connected = min(int(role.get("connected_slaves", 0)) for role in roles)
+    if connected < replicas:
+        return Finding(
+            False,
+            f"A primary has {connected} replica(s) and replicas is {replicas}: nothing can be acknowledged.",
+        )
+    on_disk = _on_disk([{_text(name): _text(value) for name, value in config.items()} for config in configs])
+    if replicas:
+        also = " It also waits for its primary's disk." if on_disk.ok else ""
+        return Finding(
+            True,
+            f"Acknowledged means on {replicas + 1} machines: it survives the loss of any {replicas} of them"
+            f" while the one that takes over has it.{also}",
+        )
+    if on_disk.ok and connected:
+        return Finding(
+            True,
+            f"{on_disk.sentence} A failover can lose what its replica had not got yet (see the setting"
+            " replicas).",
+        )
+    return on_disk
+
+
+def _on_disk(configs: Sequence[Mapping[str, str]]) -> Finding:
+    if any(config.get("appendonly") != "yes" for config in configs):
         return Finding(
             False, "The store keeps no append-only file: a store that dies loses acknowledged messages."
         )
-    if settings.get("appendfsync") == "always":
+    if all(config.get("appendfsync") == "always" for config in configs):
         return Finding(
             True, "Acknowledged means on disk: it survives kill -9 of server and store, and power loss."
         )

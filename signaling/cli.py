@@ -11,24 +11,31 @@ import json
 import os
 import re
 import sys
-import time
 import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
-from rooms.errors import Unavailable
-from signaling import logs
+from msgspec import structs
+
+from rooms.errors import RoomError
+from signaling import logs, records
 from signaling.backup import BackupError, backup, restore
 from signaling.data_folder import DataFolder, DataFolderError
+from signaling.open_stores import open_directory
 from signaling.settings import Settings, SettingsError, find_file, load
 from signaling.stores.database import DatabaseError
 from signaling.stores.directory import Directory, DirectoryError, Named, Person
 from signaling.stores.engine import EmbeddedStoreError
+from signaling.whole_file import whole_file
 
 DAY_S: Final = 86_400
 PAIR_TOKEN_S: Final = 30 * DAY_S
 """How long the tokens that `pair add` prints are good for."""
+
+DAYS_MAX: Final = 36_500
+COUNT_MAX: Final = 1_000_000_000
 
 NAME_CODE_POINTS: Final = 200
 EMAIL_CHARACTERS: Final = 254
@@ -38,7 +45,7 @@ _NAMED = re.compile(r"(?P<name>[^<>]+?)\s*<(?P<email>[^<>\s]+)>")
 _EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 EXPECTED = (
-    SettingsError, DataFolderError, DatabaseError, DirectoryError, EmbeddedStoreError, BackupError, Unavailable, OSError,
+    SettingsError, DataFolderError, DatabaseError, DirectoryError, EmbeddedStoreError, BackupError, RoomError, OSError,
 )  # fmt: skip
 """What can go wrong without anybody having made a mistake in the program: one sentence each."""
 
@@ -125,6 +132,22 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--ttl-s", type=_seconds, default=DAY_S, metavar="N", help="its life in seconds")
     _email_argument(add("link", _link, "Print a new personal link for whoever lost theirs."))
     _email_argument(add("revoke", _revoke, "End all log-ins, links and access tokens of a person."))
+    kept = add("retention", _retention, "Show how much of the rooms' history is kept, or set it.")
+    for name, unbounded, most, help_ in (
+        ("--days", "never", DAYS_MAX, "remove what is older than N days; never: for no age"),
+        ("--count", "all", COUNT_MAX, "keep the newest N events of a room; all: of any number"),
+    ):
+        kept.add_argument(
+            name, type=_bound(unbounded, most), default=argparse.SUPPRESS, metavar="N", help=help_
+        )
+    copied = add("export", _export, "Write one room's history as JSON Lines, also that of a removed room.")
+    copied.add_argument("--room", required=True, metavar="SLUG")
+    copied.add_argument(
+        "--out", type=Path, metavar="FILE", help="a file of your own (default: standard output)"
+    )
+    erased = add("erase", _erase, "Erase a person: their messages, reactions, log-ins, name and address.")
+    erased.add_argument("--person", required=True, metavar="E-MAIL")
+    erased.add_argument("--yes", action="store_true", help="do not ask")
     for name, work, help_ in (
         ("backup", _backup, "Write everything into one file, beside a running server or without one."),
         ("restore", _restore, "Bring a backup into an empty data folder; the server must not run."),
@@ -152,6 +175,19 @@ def _named(text: str) -> Named:
     return Named(name, email)
 
 
+def _bound(unbounded: str, most: int) -> Callable[[str], int | None]:
+    """A whole number from 1 to `most`, or the word for no bound."""
+
+    def parsed(text: str) -> int | None:
+        if text == unbounded:
+            return None
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"a whole number from 1 to {most}, or: {unbounded}")
+        return int(text)
+
+    return parsed
+
+
 def _seconds(text: str) -> int:
     """From a second to ten years."""
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 3650 * DAY_S:
@@ -170,8 +206,7 @@ async def _serve(given: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _pair_add(given: argparse.Namespace, settings: Settings) -> int:
-    directory = await _directory(settings)
-    try:
+    async with open_directory(settings) as directory:
         added = await directory.add_pair(given.mentor, given.mentee)
         url = _public_url(settings)
         people = {}
@@ -179,8 +214,6 @@ async def _pair_add(given: argparse.Namespace, settings: Settings) -> int:
             token = await directory.new_token(person.id, given.ttl_s)
             link = await _new_link(directory, settings, person, added.pair)
             people[role] = {"person": person.id, "token": token, "link": link}
-    finally:
-        await directory.close()
     if given.json:
         print(json.dumps({"room": added.slug, "url": f"{url}/r/{added.slug}", **people}))
         return 0
@@ -192,11 +225,8 @@ async def _pair_add(given: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _pair_remove(given: argparse.Namespace, settings: Settings) -> int:
-    directory = await _directory(settings)
-    try:
+    async with open_directory(settings) as directory:
         await directory.remove_pair(given.room)
-    finally:
-        await directory.close()
     return 0
 
 
@@ -247,29 +277,68 @@ async def _restore(given: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+async def _retention(given: argparse.Namespace, settings: Settings) -> int:
+    changes = {name: getattr(given, name) for name in ("days", "count") if name in given}
+    async with open_directory(settings) as directory:
+        retention = structs.replace(await directory.retention(), **changes)
+        if changes:
+            await directory.set_retention(retention)
+    age = "of any age" if retention.days is None else f"not older than {retention.days} days"
+    count = "all events" if retention.count is None else f"the newest {retention.count} events"
+    print(f"Kept of each room: {count}, {age}.")
+    return 0
+
+
+async def _export(given: argparse.Namespace, settings: Settings) -> int:
+    async with aclosing(records.export(settings, given.room)) as lines:
+        if given.out is None:
+            async for line in lines:
+                print(line)
+            return 0
+        events = -1
+        with whole_file(given.out) as out:
+            async for line in lines:
+                out.write(f"{line}\n".encode())
+                events += 1
+    print(f"{given.out}: {events} events.")
+    return 0
+
+
+async def _erase(given: argparse.Namespace, settings: Settings) -> int:
+    async with open_directory(settings) as directory:
+        person = await directory.person_by_email(given.person)
+        rooms = len(await directory.kept_rooms_of(person.id))
+    print(f"{person.name} <{person.email}>; rooms, removed ones included: {rooms}.")
+    if not given.yes and not _confirmed("This cannot be undone. Write yes to erase all that they wrote: "):
+        print("Nothing was changed.")
+        return 1
+    erased = await records.erase(settings, person.id)
+    print(
+        "Erased: name, address and log-ins;"
+        f" messages: {erased.messages}, reactions: {erased.reactions}; rooms closed: {erased.rooms_closed}."
+    )
+    print("Backups and exports that were made before still hold them.")
+    return 0
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() == "yes"
+    except EOFError:
+        print()
+        return False
+
+
 async def _for_person(
     given: argparse.Namespace, settings: Settings, work: Callable[[Directory, Person], Awaitable[str]]
 ) -> str:
-    directory = await _directory(settings)
-    try:
+    async with open_directory(settings) as directory:
         return await work(directory, await directory.person_by_email(given.email))
-    finally:
-        await directory.close()
 
 
 async def _new_link(directory: Directory, settings: Settings, person: Person, pair: str | None) -> str:
     token = await directory.new_link(person.id, pair, settings.link_ttl_days * DAY_S)
     return f"{_public_url(settings)}/enter#{token}"
-
-
-async def _directory(settings: Settings) -> Directory:
-    folder = DataFolder(settings.data)
-    folder.prepare()
-    return await Directory.open(
-        settings.database or folder.sqlite_url,
-        lambda: time.time_ns() // 1_000_000,
-        login_ttl_days=settings.login_ttl_days,
-    )
 
 
 def _public_url(settings: Settings) -> str:

@@ -21,6 +21,8 @@ from typing import Final
 
 import msgspec
 
+from signaling.whole_file import whole_file
+
 _OURS: Final = frozenset({"telementor.db", "store", "engine.json", "public_url", "server.lock"})
 # Things that may lie in a folder that is new to us: the operator's settings, and what a fresh disk has.
 _HARMLESS: Final = frozenset({"telementor.toml", "lost+found"})
@@ -137,18 +139,8 @@ class DataFolder:
         self._write_whole("public_url", f"{url}\n".encode())
 
     def _write_whole(self, name: str, content: bytes) -> None:
-        """Either the old content or the new one is there after a power cut, never a half."""
-        fresh = self.path / f"{name}.new"
-        with fresh.open("wb") as file:
+        with whole_file(self.path / name) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path / name)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     # ----------------------------------------------------------------------------------------- what is where
 

@@ -2,7 +2,8 @@
 
 Delivery comes from the channel only, the author's included, so every node tells the same story (L2). Pub/sub is a hint and
 the log is the truth: an event whose `prev` is not the last one handed on means that something was missed, and the gap is
-read from the log before anything else is handed on.
+read from the log before anything else is handed on. What nothing shows, a lost last message, is found by asking where the
+rooms stand, every few seconds. A log that no longer holds what was handed on (a store that failed over) is said: `reset`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rooms.ids import event_order
 from rooms.live import Live
 from rooms.log import Entry, wire
 from rooms.membership import RoomRecord
-from rooms.ports import RoomLog, Snapshot
+from rooms.ports import Resume, RoomLog, Seen
 from rooms.pushes import ResetPush
 from signaling import packets
 from signaling.connection import Connection
@@ -43,9 +44,17 @@ HELD_PACKET_BYTES = 150
 """What a held push costs beside its bytes."""
 
 REPAIR_AGAIN_S = 0.5
-SWEEP_S = 60.0
 REPAIR_PAGE = 200
 REPAIR_BYTES = 1_048_576
+REPAIRS_MAX = 64
+"""Rooms that are compared with their log at once; the others wait their turn."""
+
+HEADS_EVERY_S = 3.5
+"""How often it is asked where each room stands. With `IN_FLIGHT_S` below the 5 s in which a lost last message is noticed."""
+
+HEADS_BATCH = 256
+IN_FLIGHT_S = 0.5
+"""What was written a moment ago may still be on its way to us."""
 
 
 class Seat(Struct):
@@ -61,11 +70,14 @@ class Seat(Struct):
 
 
 class Resident(Struct):
-    """A room as this node knows it. `waiting` is None while messages are handed on as they come."""
+    """A room as this node knows it. `tail` and its key are the newest event that was handed on. `waiting` is None while
+    messages are handed on as they come. `reread` are the events that the last repair read: their messages may still come."""
 
     record: RoomRecord
     epoch: str = ""
     tail: str | None = None
+    tail_key: str | None = None
+    reread: frozenset[tuple[str, str]] = frozenset()
     version: int = 0
     live: Live = Live()
     seats: dict[str, Seat] = field(default_factory=dict)
@@ -94,6 +106,7 @@ class Hub:
         self._unsubscribe = unsubscribe
         self._by_channel: dict[str, Resident] = {}
         self._seated: dict[str, dict[str, Resident]] = {}
+        self._repairing = asyncio.Semaphore(REPAIRS_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def resident(self, slug: str) -> Resident | None:
@@ -120,9 +133,8 @@ class Hub:
 
     async def _begin(self, resident: Resident) -> None:
         await self._subscribe(channel(resident.slug))
-        snapshot = await self._log.snapshot(resident.slug)
-        resident.epoch, resident.tail = snapshot.epoch, snapshot.head
-        self.show_live(resident, snapshot.version, live_values.decode(snapshot.blob))
+        stands = await self._log.resume(resident.slug, None, limit=1, max_bytes=REPAIR_BYTES)
+        self._stand(resident, stands)
         self._flow(resident)
         self._schedule_close(resident)
 
@@ -198,24 +210,16 @@ class Hub:
                 self.whisper(resident, name.decode(), payload, spared.decode())
 
     def _take_entry(self, resident: Resident, epoch: str, entry: Entry, message: bytes) -> None:
-        if resident.epoch and epoch != resident.epoch:
-            self._begin_anew(resident, epoch)
-        resident.epoch = epoch
-        if resident.tail is not None and event_order(entry.id) <= event_order(resident.tail):
-            return
-        if entry.prev == resident.tail:
+        if epoch == resident.epoch and entry.prev == resident.tail:
+            resident.reread = frozenset()
             self._deliver(resident, entry)
-            return
-        resident.waiting = deque([message])
-        self._own(self.repair(resident))
-
-    def _begin_anew(self, resident: Resident, epoch: str) -> None:
-        log.warning("room log began anew", room=resident.slug)
-        resident.epoch, resident.tail = epoch, None
-        self.whisper(resident, "reset", pack(ResetPush(room=resident.slug, reason="epoch")))
+        elif (entry.id, entry.key) not in resident.reread:
+            # Something was missed, or handed on and then rolled back.
+            resident.waiting = deque([message])
+            self._own(self._repair(resident))
 
     def _deliver(self, resident: Resident, entry: Entry) -> None:
-        resident.tail = entry.id
+        resident.tail, resident.tail_key = entry.id, entry.key
         frame = packets.event("log", wire(resident.slug, entry))
         for seat in resident.seats.values():
             self._hand(seat, entry.id, frame, ephemeral=False)
@@ -257,66 +261,96 @@ class Hub:
 
     # Gaps
 
-    async def repair_all(self) -> None:
-        """After the channels were away: compare every room with its log."""
-        for resident in self.residents():
-            if resident.waiting is None:
-                resident.waiting = deque()
-                self._own(self.repair(resident))
+    def restored(self, name: str) -> None:
+        """A channel is heard again after it was not: what came meanwhile is in the log."""
+        if resident := self._by_channel.get(name):
+            self._compare(resident)
+
+    def _compare(self, resident: Resident) -> None:
+        if resident.waiting is None:
+            resident.waiting = deque()
+            self._own(self._repair(resident))
 
     async def sweep(self) -> None:
-        """Compares every room with its log, one after the other: what nothing else has shown is found here."""
+        """Asks again and again where every room stands."""
         while True:
-            await asyncio.sleep(SWEEP_S)
-            for resident in self.residents():
-                if resident.waiting is None:
-                    resident.waiting = deque()
-                    await self.repair(resident)
+            residents = self.residents()
+            batches = [residents[i : i + HEADS_BATCH] for i in range(0, len(residents), HEADS_BATCH)]
+            for batch in batches:
+                await asyncio.sleep(HEADS_EVERY_S / len(batches))
+                self._own(self._look(batch))
+            if not batches:
+                await asyncio.sleep(HEADS_EVERY_S)
 
-    async def repair(self, resident: Resident) -> None:
+    async def _look(self, residents: list[Resident]) -> None:
+        before = [(resident, resident.tail, resident.version) for resident in residents]
+        try:
+            heads = await self._log.heads([resident.slug for resident in residents])
+        except Unavailable:
+            return  # what is missed now is found when the channels are heard again
+        await asyncio.sleep(IN_FLIGHT_S)
+        for (resident, tail, version), head in zip(before, heads, strict=True):
+            rolled_back = _order(head.id) < _order(tail) or head.version < version
+            missed = (
+                _order(head.id) > _order(resident.tail)
+                or head.version > resident.version
+                or (head.id == resident.tail and head.key != resident.tail_key)
+                or head.epoch != resident.epoch
+            )
+            if rolled_back or missed:
+                log.info("room differs from its log", room=resident.slug)
+                self._compare(resident)
+
+    async def _repair(self, resident: Resident) -> None:
         """Reads what was missed, hands it on in order, then goes on with what came meanwhile. Tries until it works or the
         room is closed."""
         while self._by_channel.get(channel(resident.slug)) is resident:
             announced = len(resident.waiting or ())
             try:
-                self._compare(resident, await self._log.snapshot(resident.slug))
-                while await self._read_on(resident):
-                    pass
-            except Unavailable:
-                await asyncio.sleep(REPAIR_AGAIN_S)
-                continue
-            except Exception:
-                log.exception("room could not be compared with its log", room=resident.slug)
+                async with self._repairing:
+                    await self._read_on(resident)
+            except Exception as error:
+                if not isinstance(error, Unavailable):
+                    log.exception("room could not be compared with its log", room=resident.slug)
                 await asyncio.sleep(REPAIR_AGAIN_S)
                 continue
             self._drop_announced(resident, announced)
             self._flow(resident)
             return
 
-    async def _read_on(self, resident: Resident) -> bool:
-        after = resident.tail or "0-0"
-        entries, more = await self._log.page(
-            resident.slug, before=None, after=after, limit=REPAIR_PAGE, max_bytes=REPAIR_BYTES
-        )
-        for entry in entries:
-            self._deliver(resident, entry)
-        return more
+    async def _read_on(self, resident: Resident) -> None:
+        """From the newest event that was handed on to the head. A log in which that is not, has been rolled back or begun
+        anew since: clients are told, and read it again."""
+        reread: set[tuple[str, str]] = set()
+        more = True
+        while more:
+            seen = Seen(resident.epoch, resident.tail, resident.tail_key)
+            found = await self._log.resume(resident.slug, seen, REPAIR_PAGE, REPAIR_BYTES)
+            for entry in found.entries:
+                reread.add((entry.id, entry.key))
+                if found.reset is None:
+                    self._deliver(resident, entry)
+            more = found.more and found.reset is None
+        resident.reread = frozenset(reread)
+        forgotten = found.version < resident.version
+        self._stand(resident, found)
+        absent = any(s.held is None and s.peer not in resident.live.peers for s in resident.seats.values())
+        if reason := found.reset or ("diverged" if forgotten or absent else None):
+            log.warning("room is not what it was", room=resident.slug, reason=reason)
+            self.whisper(resident, "reset", pack(ResetPush(room=resident.slug, reason=reason)))
+
+    def _stand(self, resident: Resident, found: Resume) -> None:
+        """The room as the store has it now, whatever was shown before."""
+        resident.epoch, resident.tail, resident.tail_key = found.epoch, found.head, found.head_key
+        live = live_values.decode(found.blob)
+        if (found.version, live) != (resident.version, resident.live):
+            self.show_live(resident, found.version, live, force=True)
 
     def _drop_announced(self, resident: Resident, announced: int) -> None:
         """Events announced before the log was read are in what was read, or a store that lost them never had them."""
         waiting = list(resident.waiting or ())
         kept = [message for message in waiting[:announced] if not message.startswith(b"L")]
         resident.waiting = deque(kept + waiting[announced:])
-
-    def _compare(self, resident: Resident, snapshot: Snapshot) -> None:
-        if resident.epoch and snapshot.epoch and snapshot.epoch != resident.epoch:
-            self._begin_anew(resident, snapshot.epoch)
-        elif resident.tail and (not snapshot.head or event_order(snapshot.head) < event_order(resident.tail)):
-            log.warning("room log was rolled back", room=resident.slug)
-            resident.tail = snapshot.head
-            self.whisper(resident, "reset", pack(ResetPush(room=resident.slug, reason="diverged")))
-        if snapshot.version != resident.version:
-            self.show_live(resident, snapshot.version, live_values.decode(snapshot.blob), force=True)
 
     def _flow(self, resident: Resident) -> None:
         """Hands on what waited; from then on messages are handed on as they come."""
@@ -340,3 +374,8 @@ class Hub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _order(id_: str | None) -> tuple[int, int]:
+    """Before every event when there is none."""
+    return event_order(id_) if id_ else (-1, 0)

@@ -15,9 +15,12 @@ import structlog
 from rooms.errors import RoomError, Unavailable
 from rooms.pushes import ReplacedPush
 from signaling.connection import Connection
-from signaling.stores.registry import Beat, Registry, node_channel, person_channel
+from signaling.stores.registry import Arrival, Beat, Registry, node_channel, person_channel
 
 log = structlog.get_logger()
+
+REGISTER_MAX = 64
+"""Sockets that are registered again at once after a channel was lost."""
 
 
 class Nodes:
@@ -49,6 +52,9 @@ class Nodes:
         self._attending: asyncio.Task[None] | None = None
         self._connections: dict[str, Connection] = {}
         self._by_person: dict[str, dict[str, Connection]] = {}
+        self._since: dict[str, int] = {}
+        self._registering = asyncio.Semaphore(REGISTER_MAX)
+        self._tasks: set[asyncio.Task[None]] = set()
         self.on_presence: Callable[[str, bool], Awaitable[None]]
         self.on_due: Callable[[str], Awaitable[None]]
         self.on_lost: Callable[[], Awaitable[None]]
@@ -76,22 +82,30 @@ class Nodes:
         self._by_person.setdefault(identity.person, {})[connection.id] = connection
         try:
             await self._subscribe(person_channel(identity.person))
-            was_online = await self._registry.connect(
-                identity.person, connection.id, self.node, identity.device, self.alive, self._most
-            )
+            arrival = await self._register(connection)
         except BaseException:
             self.forget(connection)
             raise  # the caller takes the socket back: the outcome of the registration may be unknown
         # The socket is in; what is told of it, and to it, may be missed, and is seen again at the next join.
         with contextlib.suppress(Unavailable):
-            if not was_online:
+            if not arrival.was_online:
                 await self.on_presence(identity.person, True)
             for frame in await self._registry.ringing(identity.person):
                 connection.send(frame)
 
+    async def _register(self, connection: Connection, since: int | None = None) -> Arrival:
+        identity = connection.identity
+        arrival = await self._registry.connect(
+            identity.person, connection.id, self.node, identity.device, self.alive, self._most, since
+        )
+        if arrival.since is not None:
+            self._since[connection.id] = arrival.since
+        return arrival
+
     def forget(self, connection: Connection) -> None:
         """From now on nothing is handed to this socket."""
         self._connections.pop(connection.id, None)
+        self._since.pop(connection.id, None)
         mine = self._by_person.get(connection.identity.person, {})
         mine.pop(connection.id, None)
         if not mine:
@@ -123,6 +137,28 @@ class Nodes:
                 connection.send(body)
         elif kind == b"A":
             self.on_access(_person(channel))
+
+    def restored(self, channel: str) -> None:
+        """A person's channel is heard again after it was not: a dismissal may have been missed, and a store that failed over
+        may have forgotten the sockets that are here."""
+        for connection in self.of_person(_person(channel)):
+            task = asyncio.create_task(self._register_again(connection), name="sockets seen again")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _register_again(self, connection: Connection) -> None:
+        with contextlib.suppress(Unavailable):  # then its channel is lost again, and restored later
+            async with self._registering:
+                since = self._since.get(connection.id)
+                if not self.is_connected(connection) or since is None:
+                    return
+                arrival = await self._register(connection, since)
+            if not self.is_connected(connection):
+                await self.leave(connection)
+            elif arrival.since is None:
+                connection.dismiss(ReplacedPush(reason="device"))
+            elif not arrival.was_online:
+                await self.on_presence(connection.identity.person, True)
 
     # Other nodes
 

@@ -199,15 +199,15 @@ class Service:
     async def page(self, connection: Connection, command: c.LogPage) -> Reply:
         resident, _ = await self._seat(connection, command.room)
         limit = bounds.page_limit(command.limit, self._limits)
-        entries, more = await self._log.page(
+        read = await self._log.page(
             resident.slug,
             before=command.before,
             after=command.after,
             limit=limit,
             max_bytes=self._rates.page_bytes,
         )
-        shown = [_raw(wire(resident.slug, entry)) for entry in entries]
-        return Reply(pack(p.Paged(ok=True, events=shown, more=more)))
+        shown = [_raw(wire(resident.slug, entry)) for entry in read.entries]
+        return Reply(pack(p.Paged(ok=True, events=shown, more=read.more, floor=read.floor)))
 
     async def send(self, connection: Connection, command: c.ChatSend) -> Reply:
         resident, seat = await self._seat(connection, command.room)
@@ -439,13 +439,13 @@ class Service:
         known = (resident.version, resident.live) if resident and resident.waiting is None else None
         for _ in range(DECIDE_TRIES):
             if known is None:
-                snapshot = await self._log.snapshot(slug)
-                known = snapshot.version, live_values.decode(snapshot.blob)
+                found = await self._log.live(slug)
+                known = found.version, live_values.decode(found.blob)
             version, live = known
             decision = calls.settle(live, slug, members, self._lost_at, self._now_ms(), self._rules)
             decision = decision.then(decide(decision.live))
             if decision.live == live and not decision.events:
-                await self._wake(slug, live)
+                await self._announce(slug, decision)
                 return live
             swap = LiveSwap(version, live_values.encode(decision.live))
             try:
@@ -553,6 +553,7 @@ def _log_shown(slug: str, resumed: Resume) -> p.LogShown:
         events=[_raw(wire(slug, entry)) for entry in resumed.entries],
         more=resumed.more,
         reset=resumed.reset,
+        floor=resumed.floor,
     )
 
 

@@ -24,6 +24,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from signaling.stores import store_url
+
 ENV_PREFIX: Final = "TELEMENTOR_"
 CONFIG_VARIABLE: Final = "TELEMENTOR_CONFIG"
 FILE_NAME: Final = "telementor.toml"
@@ -89,10 +91,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis: Annotated[
         str | None,
         Meta(
-            description="Redis or Valkey for the room logs: redis://, rediss:// or unix://."
+            description="Redis or Valkey for the room logs: redis://, rediss://, unix://,"
+            " redis+sentinel://host:port,host:port/name or redis+cluster://host:port,host:port."
             " Not set: the server runs its own Valkey in the data folder."
         ),
     ] = None
+    replicas: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=5,
+            description="Replicas of the store that must have a message before it is acknowledged."
+            " 0: what the store itself promises is enough.",
+        ),
+    ] = 0
+    store_connections: Annotated[
+        int, Meta(ge=4, le=1024, description="Most connections to one store; more requests wait.")
+    ] = 64
     database: Annotated[
         str | None,
         Meta(
@@ -100,6 +115,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " Not set: SQLite in the data folder."
         ),
     ] = None
+
+    housekeeping_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="Seconds between two rounds that remove what the retention no longer keeps."
+            " One node does each for all rooms.",
+        ),
+    ] = 3600
+    store_rewrite_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=604_800,
+            description="Seconds between two rewrites of the embedded store's file."
+            " Until then a deleted text is still in it, though nowhere else.",
+        ),
+    ] = 86_400
 
     # How it reports
     log_level: Annotated[
@@ -459,6 +493,10 @@ def _url_of(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def _store(text: str) -> str:
+    return store_url.parse(text).text
+
+
 def _each_begins_with(*beginnings: str) -> Callable[[Iterable[str]], tuple[str, ...]]:
     def parse(urls: Iterable[str]) -> tuple[str, ...]:
         urls = tuple(urls)
@@ -494,7 +532,7 @@ _READ_BY_HAND: Final = frozenset({"data", "turn_secret", "trusted_proxies"})
 
 _PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "public_url": _origin,
-    "redis": _url_of("redis", "rediss", "unix"),
+    "redis": _store,
     "database": _url_of("postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite"),
     "stun_urls": _each_begins_with("stun:", "stuns:"),
     "turn_urls": _each_begins_with("turn:", "turns:"),
@@ -505,7 +543,8 @@ _PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 _EXPECTED: Final[Mapping[str, str]] = {
     "public_url": "an address such as https://mentoring.example.org, with nothing behind the host and port",
-    "redis": "an address that begins with redis://, rediss:// or unix://",
+    "redis": "an address such as redis://host:6379/0, unix:///path, redis+sentinel://host,host/name or"
+    " redis+cluster://host,host (rediss for TLS)",
     "database": "an address that begins with postgresql:// or sqlite:///",
     "stun_urls": "a list of addresses such as stun:stun.example.org:3478",
     "turn_urls": "a list of addresses such as turn:relay.example.org:3478?transport=udp",

@@ -1,129 +1,203 @@
-"""Hearing: one connection on which this node listens to the channels of its rooms and people.
+"""Hearing: the connections on which this node listens to the channels of its rooms and people, one to each primary that
+has some of them (one in all, unless the store is a cluster).
 
-Pub/sub is a hint: what was published while the connection was down is lost. `on_restored` is called after every channel is
-heard again, so that whoever relies on them compares with the log (the log is the truth).
+Pub/sub is a hint: what was published while a connection was down, or while a slot moved, is lost. `on_restored` is called
+for every channel that is heard again after that, so that whoever relies on it compares with the log (the log is the truth).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from msgspec import Struct, field
+from redis.crc import key_slot
+from redis.exceptions import MovedError, ResponseError
 
 from rooms.errors import Unavailable
-from signaling.stores.redis_client import RETRY_MS
+from signaling.stores.store import AWAY, RETRY_MS, Store
 
 log = structlog.get_logger()
 
 PING_EVERY_S = 2.0
 """A half-open connection is noticed within twice this."""
 
-RECONNECT_S = 0.2
+AGAIN_S = 0.2
+"""Between two looks for the primary of a channel that has none."""
+
+
+class Channel(Struct):
+    """`confirmed` is set while the store has said that we hear it; `was_heard` once it ever had."""
+
+    confirmed: asyncio.Event = field(default_factory=asyncio.Event)
+    was_heard: bool = False
 
 
 class Channels:
-    """Subscribe and unsubscribe; messages are handed on in the order of their arrival, to `on_message(channel, data)`,
-    which must not block."""
+    """Subscribe and unsubscribe; messages of a channel are handed on in the order of their arrival, to
+    `on_message(channel, data)`, which must not block, nor must `on_restored(channel)`."""
 
     def __init__(
         self,
-        redis: Redis,
+        store: Store,
         on_message: Callable[[str, bytes], None],
-        on_restored: Callable[[], Awaitable[None]],
-        timeout_s: float,
+        on_restored: Callable[[str], None],
     ) -> None:
-        self._redis = redis
+        self._store = store
         self._on_message = on_message
         self._on_restored = on_restored
-        self._timeout_s = timeout_s
-        self._wanted: set[str] = set()
-        self._heard: dict[str, asyncio.Event] = {}
-        self._connection: Any = None
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._listen_forever(), name="channels")
+        self._wanted: dict[str, Channel] = {}
+        self._ears: dict[str, Ear] = {}
+        self._homeless: set[str] = set()
+        self._some_homeless = asyncio.Event()
+        self._missed: set[str] = set()
 
     async def run(self) -> None:
-        """Ends only with an error: a node that has become deaf must not go on."""
-        if self._task:
-            await self._task
+        """Finds a primary for the channels that have lost theirs. Ends only with an error: a node that has become deaf
+        must not go on."""
+        while True:
+            await self._some_homeless.wait()
+            await asyncio.sleep(AGAIN_S)
+            self._some_homeless.clear()
+            homeless, self._homeless = self._homeless & self._wanted.keys(), set()
+            with contextlib.suppress(Unavailable):
+                await self._store.look_again()
+            for name in homeless:
+                await self._place(name)
 
     async def stop(self) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for ear in list(self._ears.values()):
+            await ear.stop()
 
-    @property
-    def connected(self) -> bool:
-        return self._connection is not None
-
-    async def subscribe(self, channel: str) -> None:
+    async def subscribe(self, name: str) -> None:
         """Returns once the store has confirmed it: whatever is published from now on is heard. Raises `Unavailable`."""
-        self._wanted.add(channel)
-        heard = self._heard.get(channel)
-        if heard is None:
-            heard = self._heard[channel] = asyncio.Event()
-            await self._send("SSUBSCRIBE", channel)
+        channel = self._wanted.get(name)
+        if channel is None:
+            channel = self._wanted[name] = Channel()
+            await self._place(name)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await heard.wait()
+            async with asyncio.timeout(self._store.timeout_s):
+                await channel.confirmed.wait()
         except TimeoutError:
             raise Unavailable(retry_ms=RETRY_MS) from None
 
-    async def unsubscribe(self, channel: str) -> None:
-        self._wanted.discard(channel)
-        self._heard.pop(channel, None)
-        await self._send("SUNSUBSCRIBE", channel)
+    async def unsubscribe(self, name: str) -> None:
+        self._wanted.pop(name, None)
+        self._missed.discard(name)
+        for ear in self._ears.values():
+            await ear.leave(name)
+
+    async def _place(self, name: str) -> None:
+        try:
+            home = await self._store.home(name)
+        except Unavailable:
+            self.lost({name})
+            return
+        if name in self._wanted:
+            ear = self._ears.get(home)
+            if ear is None:
+                ear = self._ears[home] = Ear(home, self._store, self)
+            await ear.listen_to(name)
+
+    # What the ears say
+
+    def message(self, name: str, data: bytes) -> None:
+        try:
+            self._on_message(name, data)
+        except Exception:  # one message that nobody understands must not make the node deaf
+            log.exception("message not understood")
+
+    def confirmed(self, name: str) -> None:
+        channel = self._wanted.get(name)
+        if channel is None:
+            return
+        again, channel.was_heard = channel.was_heard, True
+        channel.confirmed.set()
+        if again:
+            self._on_restored(name)
+        if name in self._missed:
+            self._missed.discard(name)
+            if not self._missed:
+                log.info("channels restored")
+
+    def lost(self, names: set[str]) -> None:
+        """They are looked for until they are heard again."""
+        names = names & self._wanted.keys()
+        if names and not self._missed:
+            log.warning("channels lost", channels=len(names))
+        for name in names:
+            self._wanted[name].confirmed.clear()
+        self._homeless |= names
+        self._missed |= names
+        self._some_homeless.set()
+
+    def closed(self, home: str) -> None:
+        self._ears.pop(home, None)
+
+
+class Ear:
+    """One connection to one primary. It ends when the connection does, and its channels are lost then."""
+
+    def __init__(self, home: str, store: Store, channels: Channels) -> None:
+        self._home = home
+        self._store = store
+        self._channels = channels
+        self._names: set[str] = set()
+        self._connection: Any = None
+        self._task = asyncio.create_task(self._live(), name=f"listening {home}".strip())
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def listen_to(self, name: str) -> None:
+        self._names.add(name)
+        await self._send("SSUBSCRIBE", name)
+
+    async def leave(self, name: str) -> None:
+        if name in self._names:
+            self._names.discard(name)
+            await self._send("SUNSUBSCRIBE", name)
 
     async def _send(self, *command: str) -> None:
         if self._connection is None:
-            return  # all that is wanted is asked for when the connection is back
-        # The listener finds a broken connection and asks again for all that is wanted.
-        with contextlib.suppress(RedisError, OSError):
+            return  # all that is wanted is asked for once the connection is there
+        # The listener finds a broken connection.
+        with contextlib.suppress(*AWAY):
             await self._connection.send_command(*command)
 
-    async def _listen_forever(self) -> None:
-        first = True
-        while True:
-            try:
-                await self._listen(first)
-            except (RedisError, OSError, TimeoutError) as error:
-                log.warning("channels lost", reason=type(error).__name__)
-            finally:
-                await self._forget()
-            first = False
-            await asyncio.sleep(RECONNECT_S)
+    async def _live(self) -> None:
+        connection: Any = None
+        try:
+            connection = self._store.listening(self._home)
+            await connection.connect()
+            self._connection = connection
+            for name in list(self._names):
+                await connection.send_command("SSUBSCRIBE", name)
+            await self._listen(connection)
+        except (*AWAY, Unavailable) as error:
+            log.debug("connection ended", reason=type(error).__name__)
+        finally:
+            self._connection = None
+            self._channels.closed(self._home)
+            self._give_up(set(self._names))
+            if connection is not None:
+                await connection.disconnect(nowait=True)
 
-    async def _forget(self) -> None:
-        connection, self._connection = self._connection, None
-        for heard in self._heard.values():
-            heard.clear()
-        if connection is not None:
-            await connection.disconnect(nowait=True)
-
-    async def _listen(self, first: bool) -> None:
-        pool: Any = self._redis.connection_pool
-        connection = pool.make_connection()
-        await connection.connect()
-        self._connection = connection
-        waiting = set(self._wanted)
-        for channel in waiting:
-            self._heard.setdefault(channel, asyncio.Event())
-            await connection.send_command("SSUBSCRIBE", channel)
-        restored = first
+    async def _listen(self, connection: Any) -> None:
         pinged = False
         while True:
-            if not restored and not waiting:
-                restored = True
-                log.info("channels restored", channels=len(self._wanted))
-                await self._on_restored()
-            message = await connection.read_response(timeout=PING_EVERY_S, disconnect_on_error=False)
+            try:
+                message = await connection.read_response(timeout=PING_EVERY_S, disconnect_on_error=False)
+            except MovedError as error:
+                self._give_up({name for name in self._names if key_slot(name.encode()) == error.slot_id})
+                continue
+            except ResponseError as error:
+                log.error("store refused a subscription", reason=str(error)[:200])
+                raise
             if message is None:
                 if pinged:
                     raise TimeoutError("no answer to a ping")
@@ -131,18 +205,18 @@ class Channels:
                 await connection.send_command("PING")
                 continue
             pinged = False
-            self._take(message, waiting)
+            if isinstance(message, list) and message[0] != b"pong":
+                self._take(message[0], message[1].decode(), message[2])
 
-    def _take(self, message: Any, waiting: set[str]) -> None:
-        if not isinstance(message, list):
-            return
-        kind, channel = message[0], message[1].decode() if message[1] is not None else ""
+    def _take(self, kind: bytes, name: str, data: Any) -> None:
         if kind == b"smessage":
-            try:
-                self._on_message(channel, message[2])
-            except Exception:  # one message that nobody understands must not make the node deaf
-                log.exception("message not understood")
+            self._channels.message(name, data)
         elif kind == b"ssubscribe":
-            waiting.discard(channel)
-            if channel in self._heard:
-                self._heard[channel].set()
+            self._channels.confirmed(name)
+        elif kind == b"sunsubscribe" and name in self._names:
+            # Nobody here asked for it: the slot has moved to another primary.
+            self._give_up({name})
+
+    def _give_up(self, names: set[str]) -> None:
+        self._names -= names
+        self._channels.lost(names)

@@ -106,6 +106,20 @@ class Database:
                     await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
                 await connection.run_sync(_migrate)
 
+    async def forget(self) -> None:
+        """Has SQLite rewrite its file, so that what was replaced before is in no free page and not in the write-ahead log. A
+        PostgreSQL does the like by itself, in its own time (VACUUM). Raises DatabaseUnavailableError."""
+        if not self._sqlite:
+            return
+        with self._errors():
+            async with self._engine.connect() as connection:
+                driver = (
+                    await connection.get_raw_connection()
+                ).driver_connection  # both refuse a transaction
+                assert driver is not None
+                for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                    await driver.execute(statement)
+
     async def close(self) -> None:
         """Closes every connection."""
         await self._engine.dispose()

@@ -30,8 +30,9 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rooms.membership import Member, Membership, RoomRecord
+from rooms.ports import Retention
 from signaling.stores.database import Database, DatabaseUnavailableError
-from signaling.stores.tables import access_token, audit, link, login, pair, person
+from signaling.stores.tables import access_token, audit, link, login, pair, person, programme
 
 _PROGRAMME: Final = "default"
 _DAY_MS: Final = 86_400_000
@@ -39,6 +40,7 @@ _DAY_MS: Final = 86_400_000
 _TOUCH_MS: Final = 3_600_000
 # What one poll may bring; a node that was away for long asks again until it gets fewer.
 CHANGES_MAX: Final = 500
+ERASED_NAME: Final = "Removed person"
 
 Action = Literal[
     "person.added",
@@ -50,6 +52,8 @@ Action = Literal[
     "login.created",
     "login.ended",
     "token.created",
+    "person.erased",
+    "retention.set",
 ]
 
 
@@ -272,7 +276,7 @@ class Directory:
             .join(mentor, mentor.c.id == pair.c.mentor_id)
             .join(mentee, mentee.c.id == pair.c.mentee_id)
             .where(
-                sa.or_(pair.c.mentor_id == person_id, pair.c.mentee_id == person_id),
+                _is_of(person_id),
                 pair.c.removed_ms.is_(None),
             )
             .order_by(pair.c.created_ms, pair.c.id)
@@ -286,21 +290,96 @@ class Directory:
 
     async def room(self, slug: str) -> RoomRecord | None:
         """A living room and its people; None for one that is not there or was removed."""
+        return await self._room(pair.c.slug == slug, pair.c.removed_ms.is_(None))
+
+    async def kept_room(self, slug: str) -> RoomRecord:
+        """A room whose log is kept, also one that was removed. Raises RoomUnknownError."""
+        found = await self._room(pair.c.slug == slug)
+        if found is None:
+            raise RoomUnknownError(f"There is no room {slug}, and never was.")
+        return found
+
+    async def _room(self, *which: sa.ColumnElement[bool]) -> RoomRecord | None:
         query = (
-            sa.select(pair.c.mentor_id, person.c.id, person.c.name, person.c.tz)
+            sa.select(pair.c.slug, pair.c.mentor_id, person.c.id, person.c.name, person.c.tz)
             .join(person, person.c.id.in_([pair.c.mentor_id, pair.c.mentee_id]))
-            .where(pair.c.slug == slug, pair.c.removed_ms.is_(None))
+            .where(*which)
         )
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
         members = [
             Member(person_id, name, "mentor" if person_id == mentor_id else "mentee", tz)
-            for mentor_id, person_id, name, tz in rows
+            for _, mentor_id, person_id, name, tz in rows
         ]
         if not members:
             return None
         members.sort(key=lambda member: member.role != "mentor")
-        return RoomRecord(slug, _title(*(member.name for member in members)), tuple(members))
+        return RoomRecord(rows[0].slug, _title(*(member.name for member in members)), tuple(members))
+
+    async def kept_rooms_of(self, person_id: str) -> list[str]:
+        """The slugs of all rooms that somebody is or was in, oldest first."""
+        query = sa.select(pair.c.slug).where(_is_of(person_id)).order_by(pair.c.created_ms, pair.c.id)
+        async with self._database.reading() as connection:
+            return list((await connection.scalars(query)).all())
+
+    async def erase(self, person_id: str, *, actor: str = "operator") -> int:
+        """Closes somebody's rooms, removes all that they log in with, and replaces name and address by such as say nothing.
+        Their id stays, for the audit. Returns the number of rooms that were closed. Raises PersonUnknownError."""
+        async with self._database.writing() as connection:
+            await _must_exist(connection, person_id)
+            closed = await connection.scalars(
+                sa.update(pair)
+                .where(_is_of(person_id), pair.c.removed_ms.is_(None))
+                .values(removed_ms=self._clock())
+                .returning(pair.c.id)
+            )
+            pairs = closed.all()
+            for pair_id in pairs:
+                await self._note(connection, actor, "pair.removed", pair_id=pair_id)
+            for table in (login, access_token, link):
+                await connection.execute(sa.delete(table).where(table.c.person_id == person_id))
+            nowhere = f"{person_id}@erased.invalid"  # RFC 2606 §2: no mail ever gets there
+            await connection.execute(
+                sa.update(person)
+                .where(person.c.id == person_id)
+                .values(email=nowhere, email_key=nowhere, name=ERASED_NAME, tz="UTC", language="en")
+            )
+            await self._note(connection, actor, "person.erased", person_id)
+        await self._database.forget()
+        return len(pairs)
+
+    # --------------------------------------------------------------------------------------- retention
+
+    async def retention(self) -> Retention:
+        """How much of each room's log is kept."""
+        query = sa.select(*_RETENTION).where(programme.c.id == _PROGRAMME)
+        async with self._database.reading() as connection:
+            return Retention(*(await connection.execute(query)).one())
+
+    async def set_retention(self, retention: Retention, *, actor: str = "operator") -> None:
+        """Bounds are checked where it is read (cli)."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                sa.update(programme)
+                .where(programme.c.id == _PROGRAMME)
+                .values(retention_days=retention.days, retention_count=retention.count)
+            )
+            await self._note(
+                connection, actor, "retention.set", days=str(retention.days), count=str(retention.count)
+            )
+
+    async def rooms_to_trim(self, *, after: str, limit: int) -> list[tuple[str, Retention]]:
+        """Rooms whose programme does not keep everything, removed ones too: by slug, the first `limit` behind `after`."""
+        query = (
+            sa.select(pair.c.slug, *_RETENTION)
+            .join(programme, programme.c.id == pair.c.programme_id)
+            .where(pair.c.slug > after, sa.or_(*(bound.is_not(None) for bound in _RETENTION)))
+            .order_by(pair.c.slug)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        return [(slug, Retention(days, count)) for slug, days, count in rows]
 
     # ------------------------------------------------------------------------------------------- links
 
@@ -559,12 +638,17 @@ class Directory:
         return base64.urlsafe_b64encode(self._randomness(32)).rstrip(b"=").decode()
 
 
+_RETENTION: Final = (programme.c.retention_days, programme.c.retention_count)
 _PERSON_COLUMNS: Final = (person.c.id, person.c.email, person.c.name, person.c.tz, person.c.language)
 
 
 async def _person_where(connection: AsyncConnection, condition: sa.ColumnElement[bool]) -> Person | None:
     row = (await connection.execute(sa.select(*_PERSON_COLUMNS).where(condition))).one_or_none()
     return Person(*row) if row else None
+
+
+def _is_of(person_id: str) -> sa.ColumnElement[bool]:
+    return sa.or_(pair.c.mentor_id == person_id, pair.c.mentee_id == person_id)
 
 
 async def _must_exist(connection: AsyncConnection, person_id: str) -> Person:
@@ -575,10 +659,7 @@ async def _must_exist(connection: AsyncConnection, person_id: str) -> Person:
 
 
 async def _room_of(connection: AsyncConnection, person_id: str, pair_id: str | None) -> str | None:
-    if pair_id is not None:
-        which = pair.c.id == pair_id
-    else:
-        which = sa.or_(pair.c.mentor_id == person_id, pair.c.mentee_id == person_id)
+    which = _is_of(person_id) if pair_id is None else pair.c.id == pair_id
     slugs = (
         await connection.scalars(sa.select(pair.c.slug).where(which, pair.c.removed_ms.is_(None)).limit(2))
     ).all()

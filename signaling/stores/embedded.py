@@ -51,6 +51,8 @@ _POLL_S: Final = 0.01
 _SILENCE_S: Final = 20.0
 _SHUTDOWN_S: Final = 3.0
 _TERMINATE_S: Final = 2.0
+_REWRITE_S: Final = 600.0
+_REWRITE_POLL_S: Final = 0.05
 # The first restart is at once; a store that keeps dying is tried every second, so that it is
 # back well within 5 s of the moment when it can be.
 _RESTART_DELAYS_S: Final = (0.0, 0.1, 0.2, 0.5, 1.0)
@@ -156,6 +158,24 @@ class EmbeddedStore:
             self._forget_short_folder()
             self._folder.unlock()
 
+    async def rewrite(self) -> None:
+        """Writes the append-only file anew from what the store holds now: what was removed before is in no file then (L8).
+
+        Also for a command beside the server whose store it is. Raises EmbeddedStoreError when it fails, or takes longer than
+        10 min.
+        """
+        try:
+            async with asyncio.timeout(_REWRITE_S), _client(self._folder.socket) as client:
+                await _rewritten(client)  # one that is under way may have begun before the removal
+                await _begin_rewrite(client)
+                status = await _rewritten(client)
+        except (redis.exceptions.RedisError, OSError) as error:  # the time limit is an OSError
+            raise EmbeddedStoreError(f"The embedded store's file was not written anew: {error!r}.") from None
+        if status != "ok":
+            raise EmbeddedStoreError(
+                f"The embedded store's file could not be written anew; its log is {self._folder.store_log}."
+            )
+
     # -------------------------------------------------------------------------------------- one life
 
     async def _launch(self) -> None:
@@ -215,6 +235,8 @@ class EmbeddedStore:
             "aof-load-truncated": "yes",
             "save": "",
             "dir": str(self._folder.store),
+            # A slow command would be remembered with its arguments, a text that is deleted later included (L8).
+            "slowlog-log-slower-than": "-1",
             # Out of memory is an error that we report, never a silent loss of old messages.
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
@@ -348,6 +370,24 @@ def _client(socket: Path) -> redis.asyncio.Redis:
         socket_connect_timeout=1.0,
         retry=Retry(NoBackoff(), 0),
     )
+
+
+async def _begin_rewrite(client: redis.asyncio.Redis) -> None:
+    try:
+        await client.bgrewriteaof()
+    except redis.exceptions.ResponseError as error:
+        if "in progress" not in str(error):
+            raise
+        # Somebody else began one after the look that found none: it serves as well.
+
+
+async def _rewritten(client: redis.asyncio.Redis) -> str:
+    """How the last rewrite of the append-only file went, once none is under way."""
+    while True:
+        info = await client.info("persistence")
+        if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
+            return str(info["aof_last_bgrewrite_status"])
+        await asyncio.sleep(_REWRITE_POLL_S)
 
 
 async def _shutdown(socket: Path) -> None:

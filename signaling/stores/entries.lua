@@ -1,6 +1,12 @@
 -- Before each script that reads entries: an entry's place is in the stream, its body in a hash beside it. A stream only
 -- marks a removed entry, and its bytes live on in memory, dumps and rewritten append-only files; a hash forgets (rule L8).
 
+-- Ids as texts of one width, which compare as the ids do without losing digits in a double.
+local function order(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return string.rep('0', 20 - #ms) .. ms .. string.rep('0', 20 - #seq) .. seq
+end
+
 local function with_bodies(raw, bodies)
   local ids, entries = {}, {}
   for i, entry in ipairs(raw) do ids[i] = entry[1] end

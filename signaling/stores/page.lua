@@ -1,8 +1,8 @@
 -- A page of the log (rule L6).
 --
--- KEYS  1 log  2 bodies
+-- KEYS  1 log  2 bodies  3 meta
 -- ARGV  1 before ("" no bound)  2 after ("" no bound)  3 how many at most
--- Answers entries: ascending with `after`, else descending.
+-- Answers {entries, floor}: ascending with `after`, else descending.
 
 local raw
 if ARGV[2] ~= '' then
@@ -10,4 +10,4 @@ if ARGV[2] ~= '' then
 else
   raw = redis.call('XREVRANGE', KEYS[1], ARGV[1] == '' and '+' or '(' .. ARGV[1], '-', 'COUNT', ARGV[3])
 end
-return with_bodies(raw, KEYS[2])
+return {with_bodies(raw, KEYS[2]), redis.call('HGET', KEYS[3], 'floor') or ''}

@@ -1,21 +1,37 @@
 """The room log in Redis streams: the adapter of `rooms.ports.RoomLog`.
 
-Keys of a room, all with its hash tag: `{r}:log` stream of places · `{r}:bodies` id → event · `{r}:meta` epoch, tail,
-floor · `{r}:keys:<day>` requests of that day (24–48 h) · `{r}:gone` removed id → key · `{r}:current` ref → its newest
-entry · `{r}:live` version and value · `{r}:read` read marks · `{r}:rate` rates · channel `{r}`.
+Keys of a room, all with its hash tag: `{r}:log` stream of places · `{r}:bodies` id → event · `{r}:meta` epoch, tail and its
+key, floor and its key, how far the sweep behind it has come · `{r}:keys:<day>` requests of that day (24–48 h) · `{r}:gone`
+removed id → key · `{r}:current` ref → its newest entry · `{r}:live` version and value · `{r}:read` read marks · `{r}:rate`
+rates · channel `{r}`.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
-
-from redis.asyncio import Redis
 
 from rooms.errors import Conflict, Invalid, Limited, NotFound
 from rooms.log import Entry
-from rooms.ports import Draft, Found, LiveSwap, Rate, Request, Resume, Rewrite, Seen, Snapshot, Stale, Written
-from signaling.stores.redis_client import Script, answered, publish
+from rooms.ports import (
+    Draft,
+    Found,
+    Head,
+    LiveSwap,
+    LiveValue,
+    Page,
+    Rate,
+    Request,
+    Resume,
+    Retention,
+    Rewrite,
+    Seen,
+    Stale,
+    Trimmed,
+    Written,
+)
+from signaling.stores.store import Script, Store, Word
 
 
 def channel(slug: str) -> str:
@@ -23,15 +39,18 @@ def channel(slug: str) -> str:
 
 
 class RedisRoomLog:
-    """See `rooms.ports.RoomLog` for what it guarantees."""
+    """See `rooms.ports.RoomLog` for what it guarantees. With `replicas` a write is answered once so many of the store's
+    replicas have it, and `Unavailable` when they have not in time: it is written then, and asking again waits for them."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._write = Script(redis, "write")
-        self._resume = Script(redis, "resume", after="entries")
-        self._page = Script(redis, "page", after="entries")
-        self._newest = Script(redis, "newest", after="entries")
-        self._read = Script(redis, "read")
+    def __init__(self, store: Store, replicas: int = 0) -> None:
+        self._store = store
+        self._replicas = replicas
+        self._write = Script(store, "write")
+        self._resume = Script(store, "resume", after="entries")
+        self._page = Script(store, "page", after="entries")
+        self._trim = Script(store, "trim", after="entries")
+        self._newest = Script(store, "newest", after="entries")
+        self._read = Script(store, "read")
 
     async def write(
         self,
@@ -44,7 +63,7 @@ class RedisRoomLog:
         live: LiveSwap | None = None,
         answers: str | None = None,
     ) -> Written:
-        arguments: list[str | bytes | int] = [
+        arguments: list[Word] = [
             _request_field(request) if request else "",
             request.verb if request else "",
             *((rate.person, int(1_000_000 / rate.per_s), rate.burst) if rate else ("", 0, 0)),
@@ -52,12 +71,13 @@ class RedisRoomLog:
             *((live.seen, live.blob) if live else ("", "")),
             answers or "",
             str(uuid.uuid4()),
+            self._replicas,
         ]
         for draft in drafts:
             arguments += (draft.key, draft.body)
         names = ("log", "meta", "keys:", "gone", "current", "live", "rate")
         keys = [*_keys(slug, *names), channel(slug), *_keys(slug, "bodies")]
-        answer = await self._write(keys, arguments)
+        answer = await self._write(keys, arguments, replicas=self._replicas)
         match answer[0]:
             case b"ok":
                 return Written(tuple(id_.decode() for id_ in answer[2:]), version=int(answer[1]))
@@ -76,28 +96,40 @@ class RedisRoomLog:
         cursor = (seen.epoch, seen.id or "", seen.key or "") if seen else ("", "", "")
         keys = _keys(slug, "log", "meta", "gone", "live", "read", "bodies")
         answer = await self._resume(keys, [str(uuid.uuid4()), *cursor, limit])
-        epoch, tail, reset, forward, raw, version, blob, marks = answer
+        epoch, tail, tail_key, reset, forward, raw, version, blob, marks, floor = answer
         entries, more = _fitting(raw, limit, max_bytes, ascending=bool(forward))
         return Resume(
             epoch=epoch.decode(),
             head=tail.decode() or None,
+            head_key=tail_key.decode() or None,
             entries=entries,
             more=more,
             reset=reset.decode() or None,
             version=int(version),
             blob=blob,
             read={marks[i].decode(): marks[i + 1].decode() for i in range(0, len(marks), 2)},
+            floor=floor.decode() or None,
         )
 
     async def page(
         self, slug: str, *, before: str | None, after: str | None, limit: int, max_bytes: int
-    ) -> tuple[tuple[Entry, ...], bool]:
-        raw = await self._page(_keys(slug, "log", "bodies"), [before or "", after or "", limit + 1])
-        return _fitting(raw, limit, max_bytes, ascending=after is not None)
+    ) -> Page:
+        keys = _keys(slug, "log", "bodies", "meta")
+        raw, floor = await self._page(keys, [before or "", after or "", limit + 1])
+        entries, more = _fitting(raw, limit, max_bytes, ascending=after is not None)
+        return Page(entries, more, floor.decode() or None)
+
+    async def trim(self, slug: str, retention: Retention) -> Trimmed:
+        age_ms = "" if retention.days is None else retention.days * DAY_MS
+        count = "" if retention.count is None else retention.count
+        keys = _keys(slug, "log", "meta", "gone", "current", "bodies")
+        removed, more = await self._trim(keys, [age_ms, count, TRIM_STEP])
+        return Trimmed(int(removed), more=bool(more))
 
     async def newest(self, slug: str, ref: str, request: Request) -> Found:
-        keys = _keys(slug, "log", "current", "keys:", "bodies")
-        raw, done = await self._newest(keys, [ref, _request_field(request)])
+        keys = _keys(slug, "log", "current", "keys:", "bodies", "meta")
+        words: list[Word] = [ref, _request_field(request), self._replicas]
+        raw, done = await self._newest(keys, words, replicas=self._replicas)
         if done:
             id_, _, verb = done.decode().partition(" ")
             if verb != request.verb:
@@ -105,17 +137,25 @@ class RedisRoomLog:
             return Found(None, Written((id_,), dup=True))
         return Found(_entry(*raw[0]) if raw else None, None)
 
-    async def snapshot(self, slug: str) -> Snapshot:
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hmget(f"{{{slug}}}:meta", ["epoch", "tail"])
-            pipe.hmget(f"{{{slug}}}:live", ["v", "s"])
-            (epoch, tail), (version, blob) = await answered(pipe.execute())
-        return Snapshot(
-            epoch=(epoch or b"").decode(),
-            head=(tail or b"").decode() or None,
-            version=int(version or 0),
-            blob=blob or b"",
-        )
+    async def live(self, slug: str) -> LiveValue:
+        version, blob = await self._store.run("HMGET", f"{{{slug}}}:live", "v", "s")
+        return LiveValue(int(version or 0), blob or b"")
+
+    async def heads(self, slugs: Sequence[str]) -> list[Head]:
+        asked: list[tuple[str, ...]] = []
+        for slug in slugs:
+            asked.append(("HMGET", f"{{{slug}}}:meta", "epoch", "tail", "key"))
+            asked.append(("HGET", f"{{{slug}}}:live", "v"))
+        answers = await self._store.each(*asked)
+        return [
+            Head(
+                epoch=(epoch or b"").decode(),
+                id=(tail or b"").decode() or None,
+                key=(key or b"").decode() or None,
+                version=int(version or 0),
+            )
+            for (epoch, tail, key), version in zip(answers[::2], answers[1::2], strict=True)
+        ]
 
     async def mark_read(self, slug: str, person: str, event_id: str, push: bytes) -> bool:
         keys = [f"{{{slug}}}:meta", f"{{{slug}}}:read", channel(slug)]
@@ -125,7 +165,7 @@ class RedisRoomLog:
         return bool(moved)
 
     async def whisper(self, slug: str, push: bytes) -> None:
-        await answered(publish(self._redis, channel(slug), b"P" + push))
+        await self._store.publish(channel(slug), b"P" + push)
 
 
 def _request_field(request: Request) -> str:
@@ -160,6 +200,11 @@ def _fitting(
     more = len(taken) < len(raw)
     return tuple(taken if ascending else reversed(taken)), more
 
+
+DAY_MS = 86_400_000
+
+TRIM_STEP = 500
+"""Entries that one step of retention takes at most: the store answers nobody else meanwhile, for about a millisecond."""
 
 PLACE_BYTES = 160
 """What `rooms.log.wire` adds to a body at most: names, two ids, a time and a slug."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from msgspec import Struct
-from redis.asyncio import Redis
 
-from signaling.stores.redis_client import Script, answered, publish
+from signaling.stores.store import Script, Store, Word
 
 CLAIM_MS = 5_000
 """A node that takes a due room and dies leaves it to another after this."""
@@ -31,6 +29,14 @@ class Beat(Struct, frozen=True):
     due: Sequence[str]
 
 
+class Arrival(Struct, frozen=True):
+    """Was the person online before, and since when this socket is there (the store's milliseconds); None when a newer one of
+    the same device has replaced it."""
+
+    was_online: bool
+    since: int | None
+
+
 def person_channel(person: str) -> str:
     return f"{{p:{person}}}"
 
@@ -42,10 +48,13 @@ def node_channel(node: str) -> str:
 class Registry:
     """Every method raises `Unavailable` when the store is away."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._connect = Script(redis, "connect")
-        self._beat = Script(redis, "beat")
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._connect = Script(store, "connect")
+        self._disconnect = Script(store, "disconnect")
+        self._beat = Script(store, "beat")
+        self._ring = Script(store, "ring")
+        self._claim = Script(store, "claim")
 
     async def beat(self, node: str) -> Beat:
         now, nodes, due = await self._beat(["{nodes}:seen", "{nodes}:due"], [node, CLAIM_MS, DUE_MAX])
@@ -54,72 +63,69 @@ class Registry:
 
     async def depart(self, node: str) -> None:
         """A node that ends in order is dead at once, not after its lease."""
-        await answered(self._redis.zadd("{nodes}:seen", {node: 1}))
+        await self._store.run("ZADD", "{nodes}:seen", 1, node)
 
     async def due(self, slug: str, at_ms: int | None) -> None:
         """Wake some node for this room at that time; None: time has nothing to do there any more."""
         if at_ms is None:
-            await answered(self._redis.zrem("{nodes}:due", slug))
+            await self._store.run("ZREM", "{nodes}:due", slug)
         else:
-            await answered(self._redis.zadd("{nodes}:due", {slug: at_ms}))
+            await self._store.run("ZADD", "{nodes}:due", at_ms, slug)
 
     async def connect(
-        self, person: str, socket: str, node: str, device: str, alive: Collection[str], most: int
-    ) -> bool:
-        """Registers a socket and dismisses those it replaces (R3, and more than `most`). Was the person online before?"""
+        self,
+        person: str,
+        socket: str,
+        node: str,
+        device: str,
+        alive: Collection[str],
+        most: int,
+        since: int | None = None,
+    ) -> Arrival:
+        """Registers a socket and dismisses those it replaces (R3, and more than `most`). With `since`, what an earlier
+        arrival said, it is registered again: that puts right what a store that was rolled back has forgotten."""
         keys = [f"{person_channel(person)}:sockets", person_channel(person)]
-        return bool(await self._connect(keys, [socket, node, device.lower(), most, *alive]))
+        words: list[Word] = [socket, node, device.lower(), most, since or 0, *alive]
+        online, at = await self._connect(keys, words)
+        return Arrival(was_online=bool(online), since=int(at) or None)
 
     async def disconnect(self, person: str, socket: str, alive: Collection[str]) -> bool:
         """Is the person still online? Of several sockets that go at once the last one, and only it, is told no."""
-        name = f"{person_channel(person)}:sockets"
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hdel(name, socket)
-            pipe.hvals(name)
-            _, sockets = await answered(pipe.execute())
+        sockets = await self._disconnect([f"{person_channel(person)}:sockets"], [socket])
         return _any_alive(sockets, alive)
 
     async def online(self, persons: Collection[str], alive: Collection[str]) -> set[str]:
         """Those of `persons` who have a socket on a node that is alive (R1)."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for person in persons:
-                pipe.hvals(f"{person_channel(person)}:sockets")
-            rows = await answered(pipe.execute())
+        rows = await self._store.each(*(("HVALS", f"{person_channel(person)}:sockets") for person in persons))
         return {person for person, sockets in zip(persons, rows, strict=True) if _any_alive(sockets, alive)}
 
     async def claim(self, person: str, key: str, slug: str) -> bool:
         """True when this key of this person belongs to this room now, for `CLAIM_KEY_S`; `keep` makes it last (L3)."""
-        holder: Any = await answered(
-            self._redis.set(_key(person, key), slug, nx=True, get=True, ex=CLAIM_KEY_S)
-        )
-        return holder is None or holder.decode() == slug
+        holder = await self._claim([_key(person, key)], [slug, CLAIM_KEY_S])
+        return holder in (b"", slug.encode())
 
     async def keep(self, person: str, key: str, slug: str) -> None:
         """A claimed key was written: it belongs to this room for 24 h at least."""
-        await answered(self._redis.set(_key(person, key), slug, ex=KEY_S))
+        await self._store.run("SET", _key(person, key), slug, "EX", KEY_S)
 
     async def ring(self, person: str, slug: str, frame: bytes, ring_ms: int) -> None:
         """All sockets of the person hear `frame`; those that come while it rings, within `ring_ms`, are given it."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            ringing = f"{person_channel(person)}:ringing"
-            pipe.hset(ringing, slug, frame)
-            pipe.pexpire(ringing, ring_ms)
-            await answered(pipe.execute())
-        await self.publish(person_channel(person), b"N" + frame)
+        keys = [f"{person_channel(person)}:ringing", person_channel(person)]
+        await self._ring(keys, [slug, ring_ms, frame, b"N" + frame])
 
     async def quiet(self, person: str, slug: str, frame: bytes) -> None:
         """The end of `ring`."""
-        await answered(self._redis.hdel(f"{person_channel(person)}:ringing", slug))
+        await self._store.run("HDEL", f"{person_channel(person)}:ringing", slug)
         await self.publish(person_channel(person), b"N" + frame)
 
     async def ringing(self, person: str) -> list[bytes]:
         """The frames of what rings for this person now."""
-        frames: Any = await answered(self._redis.hvals(f"{person_channel(person)}:ringing"))
-        return list(frames)
+        frames: list[bytes] = await self._store.run("HVALS", f"{person_channel(person)}:ringing")
+        return frames
 
     async def publish(self, channel: str, message: bytes) -> int:
         """The number of nodes that heard it."""
-        return await answered(publish(self._redis, channel, message))
+        return await self._store.publish(channel, message)
 
 
 def _key(person: str, key: str) -> str:

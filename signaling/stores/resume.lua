@@ -3,22 +3,14 @@
 -- KEYS  1 log  2 meta  3 gone  4 live  5 read  6 bodies
 -- ARGV  1 epoch for a log that begins  2 cursor epoch ("" no cursor)  3 cursor id ("" nothing seen)  4 cursor key ("" unknown)
 --       5 limit
--- Answers {epoch, tail, reset, forward, entries, version, blob, read}; `entries` holds up to limit + 1, ascending when
--- forward, else descending.
+-- Answers {epoch, tail, key of the tail, reset, forward, entries, version, blob, read, floor}; `entries` holds up to
+-- limit + 1, ascending when forward, else descending.
 
 redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
-local meta = redis.call('HMGET', KEYS[2], 'epoch', 'tail', 'floor')
-local epoch, tail, floor = meta[1], meta[2] or '', meta[3] or ''
+local meta = redis.call('HMGET', KEYS[2], 'epoch', 'tail', 'key', 'floor', 'floor_key')
+local epoch, tail, tail_key, floor = meta[1], meta[2] or '', meta[3] or '', meta[4] or ''
 local cursor_epoch, id, key = ARGV[2], ARGV[3], ARGV[4]
 local more_than = tonumber(ARGV[5]) + 1
-
-local function older(a, b)
-  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
-  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
-  -- Fixed width makes them comparable without losing digits in a double.
-  local function wide(digits) return string.rep('0', 20 - #digits) .. digits end
-  return wide(a_ms) .. wide(a_seq) < wide(b_ms) .. wide(b_seq)
-end
 
 local reset = ''
 if cursor_epoch ~= '' then
@@ -26,11 +18,12 @@ if cursor_epoch ~= '' then
     reset = 'epoch'
   elseif id == '' then
     if floor ~= '' then reset = 'trimmed' end
-  elseif floor ~= '' and older(id, floor) then
+  elseif floor ~= '' and order(id) < order(floor) then
     reset = 'trimmed'
   else
     local there = redis.call('XRANGE', KEYS[1], id, id)[1]
-    local known = there and there[2][4] or redis.call('HGET', KEYS[3], id)
+    -- The floor is what retention removed last: nothing after it is missing.
+    local known = id == floor and meta[5] or there and there[2][4] or redis.call('HGET', KEYS[3], id)
     if not known or (key ~= '' and key ~= known) then reset = 'diverged' end
   end
 end
@@ -43,4 +36,5 @@ else
   entries = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', more_than)
 end
 local live = redis.call('HMGET', KEYS[4], 'v', 's')
-return {epoch, tail, reset, forward and 1 or 0, with_bodies(entries, KEYS[6]), live[1] or '0', live[2] or '', redis.call('HGETALL', KEYS[5])}
+return {epoch, tail, tail_key, reset, forward and 1 or 0, with_bodies(entries, KEYS[6]), live[1] or '0', live[2] or '',
+  redis.call('HGETALL', KEYS[5]), floor}

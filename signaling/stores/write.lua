@@ -6,7 +6,8 @@
 --       3 rated person ("" none)  4 microseconds per token  5 burst
 --       6 ref ("" none)  7 entry id that was seen to hold it  8 edit | delete | react
 --       9 live version that was seen ("" none)  10 live blob
---       11 id of a message that is answered ("" none)  12 epoch for a log that begins  13… key, body of each event
+--       11 id of a message that is answered ("" none)  12 epoch for a log that begins
+--       13 replicas that the answer waits for  14… key, body of each event
 -- Answers: {'ok', version, ids…}  {'dup', id}  {'key'}  {'limited', ms}  {'stale'}  {'missing'}
 
 local now = redis.call('TIME')
@@ -18,6 +19,8 @@ if ARGV[1] ~= '' then
   if known then
     local id, verb = string.match(known, '^(%S+) (%S+)$')
     if verb ~= ARGV[2] then return {'key'} end
+    -- Nobody knows whether the replicas have the first write; they have it when they have this one.
+    if tonumber(ARGV[13]) > 0 then redis.call('HSET', KEYS[2], 'asked', now[1]) end
     return {'dup', id}
   end
 end
@@ -62,14 +65,14 @@ if ARGV[9] ~= '' then
 end
 
 local prev = redis.call('HGET', KEYS[2], 'tail') or ''
-for i = 13, #ARGV, 2 do
+for i = 14, #ARGV, 2 do
   local id = redis.call('XADD', KEYS[1], '*', 'p', prev, 'k', ARGV[i])
   redis.call('HSET', KEYS[9], id, ARGV[i + 1])
   answer[#answer + 1] = id
   redis.call('SPUBLISH', KEYS[8], 'L' .. epoch .. ' ' .. id .. ' ' .. prev .. ' ' .. ARGV[i] .. ' ' .. ARGV[i + 1])
   prev = id
 end
-if answer[3] then redis.call('HSET', KEYS[2], 'tail', prev) end
+if answer[3] then redis.call('HSET', KEYS[2], 'tail', prev, 'key', ARGV[#ARGV - 1]) end
 
 if ARGV[6] ~= '' and ARGV[8] ~= 'react' then
   local removed = redis.call('XRANGE', KEYS[1], ARGV[7], ARGV[7])[1]

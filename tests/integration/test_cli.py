@@ -177,12 +177,49 @@ def test_revoke_ends_what_one_person_holds(telementor, data, pair):
     assert isinstance(states[1], AccessToken)
 
 
+# --------------------------------------------------------------------------------- what is kept, and erasure
+
+
+def test_retention_is_shown_set_one_bound_at_a_time_and_cleared(telementor, data, pair):
+    everything = Ran(0, "Kept of each room: all events, of any age.\n", "")
+    assert telementor("retention") == everything
+    days = telementor("retention", "--days", "30")
+    assert days == Ran(0, "Kept of each room: all events, not older than 30 days.\n", "")
+    both = telementor("retention", "--count", "1000")
+    assert both.out == "Kept of each room: the newest 1000 events, not older than 30 days.\n"
+    assert telementor("retention") == both
+    assert telementor("retention", "--days", "never", "--count", "all") == everything
+    assert telementor("retention") == everything
+    actions = [change.action for change in ask(data, lambda directory: directory.changes_after(0))]
+    assert actions.count("retention.set") == 3, "to look is no change"
+
+
+@pytest.mark.parametrize(
+    "words", [("--days", "0"), ("--days", "36501"), ("--count", "-1"), ("--count", "never")]
+)
+def test_a_retention_that_cannot_be_is_refused(telementor, words):
+    ran = telementor("retention", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert "a whole number from 1 to" in ran.err
+
+
+@pytest.mark.parametrize("answer", ["no", "", "y"])
+def test_erase_does_nothing_without_a_yes(telementor, data, pair, monkeypatch, answer):
+    monkeypatch.setattr("builtins.input", lambda _: answer)
+    ran = telementor("erase", "--person", "mara@example.org")
+    assert ran.code == 1
+    assert (
+        ran.out == "Mara Mentor <mara@example.org>; rooms, removed ones included: 1.\nNothing was changed.\n"
+    )
+    assert isinstance(ask(data, lambda d: d.token(pair["mentor"]["token"])), AccessToken)
+
+
 # ------------------------------------------------------------------------------------------------ errors
 
 
-@pytest.mark.parametrize("command", ["token", "link", "revoke"])
-def test_nobody_of_that_address_is_said_in_one_sentence(telementor, command):
-    ran = telementor(command, "--email", "zoe@example.org")
+@pytest.mark.parametrize("words", ["token --email", "link --email", "revoke --email", "erase --yes --person"])
+def test_nobody_of_that_address_is_said_in_one_sentence(telementor, words):
+    ran = telementor(*words.split(), "zoe@example.org")
     assert ran == Ran(1, "", "telementor: Nobody has the e-mail address zoe@example.org.\n")
 
 

@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from rooms.membership import Member, Membership, RoomRecord
+from rooms.ports import Retention
 from signaling.stores import database as databases
 from signaling.stores import tables
 from signaling.stores.database import Database, DatabaseError, DatabaseUnavailableError
@@ -181,6 +182,67 @@ async def test_people_are_found_by_address_and_id(directory):
     assert await directory.person("nobody") is None
     with pytest.raises(PersonUnknownError, match=r"Nobody has the e-mail address zoe@example\.org\."):
         await directory.person_by_email("zoe@example.org")
+
+
+# ------------------------------------------------------------------------------ what is kept, and erasure
+
+
+async def test_everything_is_kept_until_a_retention_is_set(directory):
+    pair = await directory.add_pair(MARA, MIO)
+    assert await directory.retention() == Retention(days=None, count=None)
+    assert await directory.rooms_to_trim(after="", limit=10) == []
+    await directory.set_retention(Retention(days=30, count=None))
+    assert await directory.retention() == Retention(days=30, count=None)
+    assert await directory.rooms_to_trim(after="", limit=10) == [(pair.slug, Retention(days=30, count=None))]
+    assert (await directory.changes_after(0))[-1].detail == {"days": "30", "count": "None"}
+    await directory.set_retention(Retention(days=None, count=None))
+    assert await directory.rooms_to_trim(after="", limit=10) == []
+
+
+async def test_rooms_to_trim_come_in_pages_and_removed_ones_are_among_them(directory):
+    slugs = [(await directory.add_pair(MARA, Named("M", f"m{n}@example.org"))).slug for n in range(5)]
+    await directory.remove_pair(slugs[0])
+    await directory.set_retention(Retention(days=None, count=7))
+    first = [slug for slug, _ in await directory.rooms_to_trim(after="", limit=3)]
+    rest = [slug for slug, _ in await directory.rooms_to_trim(after=first[-1], limit=3)]
+    assert first + rest == sorted(slugs)
+
+
+async def test_a_removed_room_is_still_known_by_its_log(directory):
+    pair = await directory.add_pair(MARA, MIO)
+    living = await directory.room(pair.slug)
+    await directory.remove_pair(pair.slug)
+    assert await directory.kept_room(pair.slug) == living
+    assert await directory.kept_rooms_of(pair.mentee.id) == [pair.slug]
+    with pytest.raises(RoomUnknownError, match="and never was"):
+        await directory.kept_room("nowhere")
+
+
+async def test_an_erased_person_is_in_no_table_and_can_come_back_as_another(directory):
+    pair = await directory.add_pair(MARA, MIO)
+    link = await directory.new_link(pair.mentor.id, pair.pair, 3600)
+    login = (await directory.use_link(link)).secret
+    token = await directory.new_token(pair.mentor.id, 3600)
+    other = await directory.new_token(pair.mentee.id, 3600)
+    assert await directory.erase(pair.mentor.id) == 1
+    assert await directory.login(login) is None
+    assert await directory.token(token) is None
+    assert isinstance(await directory.token(other), AccessToken)
+    assert await directory.room(pair.slug) is None
+    told = await everything(directory)
+    for private in ("mara", "Mara"):
+        assert private not in told
+    erased = await directory.person(pair.mentor.id)
+    assert (erased.name, erased.email) == ("Removed person", f"{pair.mentor.id}@erased.invalid")
+    changes = await directory.changes_after(0)
+    assert [change.action for change in changes[-2:]] == ["pair.removed", "person.erased"]
+    assert changes[-1].detail == {}
+    again = await directory.add_pair(MARA, MIO)
+    assert again.mentor.id != pair.mentor.id
+    assert again.mentee.id == pair.mentee.id
+    assert await directory.erase(again.mentor.id) == 1, "two erased people do not get in each other's way"
+    with pytest.raises(PersonUnknownError):
+        await directory.erase("nobody")
 
 
 # ------------------------------------------------------------------------------------------------ links

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 import redis.asyncio
@@ -571,3 +572,67 @@ async def test_the_log_is_bounded(folder, monkeypatch):
     assert "old" not in folder.store_log.read_text()
     assert folder.store_log.with_suffix(".log.1").stat().st_size == 4000
     assert {path.name for path in folder.path.glob("valkey.log*")} == {"valkey.log", "valkey.log.1"}
+
+
+# -------------------------------------------------------------------------------- what was removed is in no file
+
+
+def files_with(folder: DataFolder, word: bytes) -> list[Path]:
+    return [file for file in folder.store.rglob("*") if file.is_file() and word in file.read_bytes()]
+
+
+async def test_a_rewrite_leaves_nothing_of_what_was_removed(folder, store):
+    asked = client(store)
+    await asked.mset({"doomed": "words-that-go", "kept": "words-that-stay"})
+    await asked.delete("doomed")
+    assert files_with(folder, b"words-that-go")
+    await store.rewrite()
+    assert not files_with(folder, b"words-that-go")
+    assert files_with(folder, b"words-that-stay")
+    await asked.aclose()
+
+
+async def test_a_slow_command_is_not_remembered_with_its_words(folder, store):
+    asked = client(store)
+    slow = "for _ = 1, 10000000 do end"  # 10 ms would be enough
+    await asked.eval(slow, 0, "words-that-go")
+    assert await asked.slowlog_get() == []
+    await asked.aclose()
+
+
+async def test_a_rewrite_that_began_before_the_removal_does_not_count(folder, store):
+    asked = client(store)
+    await asked.set("doomed", "words-that-go")
+    await asked.bgrewriteaof()  # what it writes holds them
+    await asked.delete("doomed")
+    await store.rewrite()
+    assert not files_with(folder, b"words-that-go")
+    await asked.aclose()
+
+
+async def test_several_may_ask_for_a_rewrite_at_once(folder, store):
+    asked = client(store)
+    await asked.set("doomed", "words-that-go")
+    await asked.delete("doomed")
+    await asyncio.gather(*(store.rewrite() for _ in range(5)))
+    assert not files_with(folder, b"words-that-go")
+    await asked.aclose()
+
+
+async def test_a_rewrite_that_fails_is_said_and_the_store_serves_on(folder, store):
+    asked = client(store)
+    await asked.mset({f"key{number}": "x" for number in range(100)})
+    await asked.config_set("rdb-key-save-delay", 100_000)  # it would take 10 s
+    rewriting = asyncio.create_task(store.rewrite())
+    engine = psutil.Process(store.pid)
+    (child,) = await until(engine.children, "the process that writes")
+    child.kill()
+    with pytest.raises(EmbeddedStoreError, match="could not be written anew"):
+        await rewriting
+    assert await answers(asked)
+    await asked.aclose()
+
+
+async def test_a_store_that_is_not_there_cannot_be_rewritten(folder):
+    with pytest.raises(EmbeddedStoreError, match="was not written anew"):
+        await EmbeddedStore(folder).rewrite()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgpack
 import pytest
-from redis.asyncio import Redis
 
 from rooms import events
 from rooms import live as live_values
@@ -19,9 +19,10 @@ from rooms.ports import Draft, LiveSwap
 from rooms.pushes import ReplacedPush, RevokedPush
 from signaling.connection import Identity
 from signaling.hub import Hub, Resident
-from signaling.stores import redis_client
 from signaling.stores.channels import Channels
+from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog, channel
+from signaling.stores.store import Store
 from tests.support.condition import until
 from tests.support.redis_servers import running
 
@@ -57,29 +58,34 @@ class Listener:
 class House:
     """A hub on a real store, and one room with one listener in it."""
 
-    def __init__(self, redis: Redis) -> None:
-        self.redis = redis
-        self.log = RedisRoomLog(redis)
-        self.channels = Channels(redis, self._heard, self._restored, 5)
-        self.hub = Hub("here", self.log, self.channels.subscribe, self.channels.unsubscribe)
+    def __init__(self, store: Store) -> None:
+        self.redis: Any = store.redis
+        self.log = RedisRoomLog(store)
+        self.hub = Hub("here", self.log, self._subscribe, self._unsubscribe)
+        self.channels = Channels(store, self._heard, self.hub.restored)
+        self._task = asyncio.create_task(self.channels.run())
         self.slug = uuid.uuid4().hex
         self.lose: bytes = b""
         self.record = RoomRecord(self.slug, "t", (Member("ann", "Ann", "mentor", "UTC"),))
         self.listener = Listener("ann")
+
+    async def _subscribe(self, name: str) -> None:
+        await self.channels.subscribe(name)
+
+    async def _unsubscribe(self, name: str) -> None:
+        await self.channels.unsubscribe(name)
 
     def _heard(self, name: str, message: bytes) -> None:
         if self.lose and self.lose in message:
             return
         self.hub.on_message(name, message)
 
-    async def _restored(self) -> None:
-        await self.hub.repair_all()
-
     async def open(self) -> Resident:
-        self.channels.start()
+        me = Live({"me": Peer("me", "ann", self.listener.identity.device, "here", self.listener.id)})
+        await self.log.write(self.slug, (), live=LiveSwap(0, live_values.encode(me)))
         resident = await self.hub.open(self.record)
         seat = self.hub.sit(resident, self.listener, "me", several=False)
-        self.hub.release(seat, (await self.log.snapshot(self.slug)).head)
+        self.hub.release(seat, resident.tail)
         return resident
 
     async def say(self, text: str) -> str:
@@ -87,8 +93,20 @@ class House:
         body = events.encode(ChatPosted(by="ann", key=key, text=text))
         return (await self.log.write(self.slug, (Draft(key, body),))).ids[0]
 
+    async def write_as(self, text: str, id_: str) -> None:
+        """Append with an id of one's own, as a primary whose clock is behind would."""
+        key, log = str(uuid.uuid4()), f"{{{self.slug}}}"
+        body = events.encode(ChatPosted(by="ann", key=key, text=text))
+        epoch, prev = await self.redis.hmget(f"{log}:meta", "epoch", "tail")
+        await self.redis.xadd(f"{log}:log", {"p": prev, "k": key}, id=id_)
+        await self.redis.hset(f"{log}:bodies", id_, body)
+        await self.redis.hset(f"{log}:meta", mapping={"tail": id_, "key": key})
+        words = b" ".join((epoch, id_.encode(), prev, key.encode()))
+        await self.redis.execute_command("SPUBLISH", channel(self.slug), b"L" + words + b" " + body)
+
     async def close(self) -> None:
         await self.hub.stop()
+        self._task.cancel()
         await self.channels.stop()
 
 
@@ -100,11 +118,11 @@ def store_url() -> Iterator[str]:
 
 @pytest.fixture
 async def house(store_url: str) -> AsyncIterator[House]:
-    redis = redis_client.connect(store_url, 5)
-    made = House(redis)
+    store = connect(store_url, 5)
+    made = House(store)
     yield made
     await made.close()
-    await redis.aclose()
+    await store.aclose()
 
 
 async def test_L2_what_the_channel_lost_is_read_before_anything_else_is_handed_on(house: House) -> None:
@@ -144,34 +162,108 @@ async def test_R1_what_happens_while_somebody_joins_comes_after_the_answer_and_o
 
 
 async def test_L1_a_log_that_begins_anew_is_said(house: House) -> None:
-    await house.open()
+    resident = await house.open()
     await house.say("one")
     await until(lambda: house.listener.texts() == ["one"], "the first")
     await house.redis.flushall()
-    await house.say("of another epoch")
-    await until(lambda: len(house.listener.texts()) == 2, "the new log")
-    assert [push["reason"] for push in house.listener.named("reset")] == ["epoch"]
+    again = await house.say("of another epoch")
+    await until(lambda: house.listener.named("reset"), "the reset")
+    assert house.listener.named("reset") == [{"room": house.slug, "reason": "epoch"}]
+    assert resident.tail == again
+    await house.say("and on")
+    await until(lambda: house.listener.texts() == ["one", "and on"], "what came after it")
+    assert house.listener.named("log")[-1]["prev"] == again, "what the reset page ends with"
 
 
-async def test_L5_a_rolled_back_log_is_said(house: House) -> None:
+async def test_L2_a_lost_last_message_is_found_within_5_s(house: House) -> None:
     await house.open()
-    first = await house.say("one")
-    second = await house.say("two")
+    await house.say("one")
+    await until(lambda: house.listener.texts() == ["one"], "the first")
+    sweeping = asyncio.create_task(house.hub.sweep())
+    house.lose = b"lost"
+    await house.say("lost at the end")
+    await until(lambda: house.listener.texts() == ["one", "lost at the end"], "the last", timeout_s=5)
+    sweeping.cancel()
+    assert not house.listener.named("reset")
+
+
+async def test_R5_a_lost_last_step_is_found_within_5_s(house: House) -> None:
+    await house.open()
+    there = Live({**(await live_of(house)).peers, "p1": Peer("p1", "bob", "d1", "n1", "s1")})
+    sweeping = asyncio.create_task(house.hub.sweep())
+    house.lose = b"S2 "
+    await house.log.write(house.slug, (), live=LiveSwap(1, live_values.encode(there)))
+    await until(lambda: house.listener.named("peer"), "the peer", timeout_s=5)
+    sweeping.cancel()
+
+
+async def live_of(house: House) -> Live:
+    return live_values.decode((await house.log.live(house.slug)).blob)
+
+
+class RolledBack:
+    """A store that was failed over to a replica: what was said since `here` is gone, without a word."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._dumps: dict[bytes, bytes] = {}
+
+    async def here(self) -> None:
+        async for name in self._house.redis.scan_iter(match=f"{{{self._house.slug}}}*"):
+            self._dumps[name] = await self._house.redis.dump(name)
+
+    async def back(self) -> None:
+        redis = self._house.redis
+        async with redis.pipeline(transaction=True) as pipe:
+            async for name in redis.scan_iter(match=f"{{{self._house.slug}}}*"):
+                pipe.delete(name)
+            for name, dumped in self._dumps.items():
+                pipe.restore(name, 0, dumped)
+            await pipe.execute()
+
+
+@pytest.mark.parametrize("since", ["nothing", "a message", "an older clock", "the same id"])
+async def test_L5_a_rolled_back_log_is_said(house: House, since: str) -> None:
+    resident = await house.open()
+    await house.say("one")
+    failover = RolledBack(house)
+    await failover.here()
+    lost = await house.say("two")
     await until(lambda: len(house.listener.texts()) == 2, "both")
-    await house.redis.xdel(f"{{{house.slug}}}:log", second)
-    await house.redis.hset(f"{{{house.slug}}}:meta", "tail", first)
-    await house.hub.repair_all()
+    await failover.back()
+    if since == "a message":
+        await house.say("three")
+    elif since == "nothing":
+        house.hub.restored(channel(house.slug))
+    else:
+        # The new primary gives an id that is not after the lost one, or that very id.
+        at, seq = (int(part) for part in lost.split("-"))
+        await house.write_as("three", f"{at}-{seq}" if since == "the same id" else f"{at - 1}-{seq + 7}")
     await until(lambda: house.listener.named("reset"), "the reset")
     assert house.listener.named("reset") == [{"room": house.slug, "reason": "diverged"}]
+    assert resident.tail == (await house.log.heads([house.slug]))[0].id
+    await house.say("four")
+    await until(lambda: house.listener.texts() == ["one", "two", "four"], "life goes on")
+    assert len(house.listener.named("reset")) == 1
+
+
+async def test_R5_people_whom_a_rolled_back_store_has_forgotten_come_again(house: House) -> None:
+    failover = RolledBack(house)
+    await failover.here()
+    await house.open()
+    await failover.back()
+    house.hub.restored(channel(house.slug))
+    await until(lambda: house.listener.named("reset"), "the reset, so that they join again")
 
 
 async def test_R5_a_node_that_missed_steps_tells_the_sum_of_them(house: House) -> None:
     await house.open()
     here = Peer("p1", "bob", "d1", "n1", "s1")
-    house.lose = b"S1 "
-    await house.log.write(house.slug, (), live=LiveSwap(0, live_values.encode(Live({"p1": here}))))
+    me = (await live_of(house)).peers
+    house.lose = b"S2 "
+    await house.log.write(house.slug, (), live=LiveSwap(1, live_values.encode(Live({**me, "p1": here}))))
     away = Peer("p1", "bob", "d1", "n1", "s1", away_until=5)
-    await house.log.write(house.slug, (), live=LiveSwap(1, live_values.encode(Live({"p1": away}))))
+    await house.log.write(house.slug, (), live=LiveSwap(2, live_values.encode(Live({**me, "p1": away}))))
     await until(lambda: house.listener.named("peer"), "the peer")
     assert [(push["peer"], push["state"]) for push in house.listener.named("peer")] == [("p1", "away")]
 

@@ -149,7 +149,8 @@ async def test_operators_backup_and_restore_cover_both_stores(
     kept = await say(mentor, pair.room, "worth keeping", key=key)
     backup = tmp_path / "telementor.backup"
     await server.command("backup", str(backup))
-    await say(mentor, pair.room, "too late")
+    late = await say(mentor, pair.room, "too late")
+    epoch = (await join(mentor, pair.room))["log"]["epoch"]
     (tmp_path / "restored").mkdir()
     other = Server(tmp_path / "restored")
     try:
@@ -160,6 +161,9 @@ async def test_operators_backup_and_restore_cover_both_stores(
         assert [event["id"] for event in log["events"]] == [kept["id"]]
         again = await say(back, pair.room, "worth keeping", key=key)
         assert (again["id"], again["dup"]) == (kept["id"], True)
+        for cursor, reset in ((kept["id"], None), (late["id"], "diverged")):
+            answer = await join(back, pair.room, cursor={"epoch": epoch, "id": cursor})
+            assert answer["log"]["reset"] == reset, "L5: what came after the backup is not there"
     finally:
         await other.close()
 

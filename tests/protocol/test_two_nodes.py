@@ -1,9 +1,12 @@
-"""Two servers on one Redis and one database: one order, one presence, signals across; a killed one is noticed."""
+"""Two servers on one Redis, or one Cluster, and one database: one order, one presence, signals across; a killed one is
+noticed."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,16 +18,25 @@ from tests.support.fleet import Fleet
 from tests.support.people import Pair
 from tests.support.processes import send_signal
 from tests.support.redis_servers import running
+from tests.support.redis_topologies import clustered
 from tests.support.server import Server
 
 pytestmark = pytest.mark.faults
 
 
+@pytest.fixture(scope="module", params=["redis", "cluster"])
+def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with ThreadPoolExecutor(1) as thread, ExitStack() as stack:
+        # In a thread of its own: the session's event loop runs in this one.
+        made = clustered() if request.param == "cluster" else running(request.param)
+        yield thread.submit(stack.enter_context, made).result()
+        thread.submit(stack.close).result()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def nodes(own_server: OpenServer, tmp_path: Path) -> AsyncIterator[tuple[Server, Server]]:
-    with running("redis") as url:
-        shared = {"REDIS": url, "DATABASE": f"sqlite:///{tmp_path / 'shared.db'}", "NODE_LEASE_MS": 1500}
-        yield await own_server(**shared), await own_server(**shared)
+async def nodes(own_server: OpenServer, tmp_path: Path, store_url: str) -> tuple[Server, Server]:
+    shared = {"REDIS": store_url, "DATABASE": f"sqlite:///{tmp_path / 'shared.db'}", "NODE_LEASE_MS": 1500}
+    return await own_server(**shared), await own_server(**shared)
 
 
 async def two_in_room(connect: Fleet, nodes: tuple[Server, Server]) -> tuple[Pair, InCall]:

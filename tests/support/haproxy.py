@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tests.support.condition import until
 from tests.support.needs import REPOSITORY, needs_program
-from tests.support.server import Server, with_us
+from tests.support.processes import with_us
+from tests.support.server import Server
 
 CONFIG = REPOSITORY / "config" / "haproxy.cfg"
 

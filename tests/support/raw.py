@@ -163,6 +163,11 @@ class RawSocket:
         await self._socket.close()
         await self._http.close()
 
+    async def abort(self) -> None:
+        """Drop the connection without a word of WebSocket either: nobody may be there to hear it."""
+        self._socket._response.close()  # aiohttp's WebSocket itself only knows how to say good-bye
+        await self._http.close()
+
 
 class RawPolling:
     """A long-polling transport of one Engine.IO session."""

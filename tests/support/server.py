@@ -6,15 +6,14 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.condition import until
 from tests.support.needs import needs_program
 from tests.support.people import Pair, fresh_email
-from tests.support.processes import send_signal, stores_of
+from tests.support.processes import send_signal, stores_of, with_us
 from tests.support.warm_cli import WarmCli
 
 START_S = 30
@@ -28,12 +27,6 @@ class CommandFailedError(Exception):
         super().__init__(f"telementor {' '.join(arguments)} ended with {code}:\n{output}")
         self.code = code
         self.output = output
-
-
-def with_us() -> list[str]:
-    """A prefix that ends the server when the test process is killed, where util-linux has it."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 def environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -61,8 +54,15 @@ class Server:
     """One server process (and its store); its port and data stay the same over every restart."""
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, str] | None = None, *, many_commands: bool = False
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        many_commands: bool = False,
+        program: Sequence[str] = (),
     ) -> None:
+        """`program` stands for `telementor` when the server is started."""
+        self._program = program
         self.data = folder / "data"
         self.log_file = folder / "server.log"
         self.settings = dict(settings or {})
@@ -88,8 +88,8 @@ class Server:
         with self.log_file.open("ab") as sink:
             self._process = await asyncio.create_subprocess_exec(
                 *with_us(),
-                *(needs_program("telementor"), "serve", "--host", "127.0.0.1", "--port", str(self._port)),
-                *("--data", str(self.data)),
+                *(self._program or [needs_program("telementor")]),
+                *("serve", "--host", "127.0.0.1", "--port", str(self._port), "--data", str(self.data)),
                 env=environment(self.settings),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sink,

@@ -13,6 +13,7 @@ from rooms.bounds import Limits
 from rooms.commands import COMMANDS
 from rooms.events import Event
 from rooms.pushes import PUSHES
+from signaling.cli import main
 from signaling.metrics import Metrics
 from signaling.web import STATUS
 
@@ -78,6 +79,15 @@ def test_every_metric_is_in_the_operators_manual() -> None:
     made = {family.name for family in Metrics().registry.collect()}
     told = {name.removesuffix("_total") for name in re.findall(r"`(telementor_[a-z_]+)`", OPERATORS)}
     assert told == made
+
+
+def test_every_command_is_in_the_operators_manual(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE)
+    assert {"serve", "pair", "erase"} <= set(commands)
+    for command in commands:
+        assert f"`telementor {command}" in OPERATORS or f"\ntelementor {command} " in OPERATORS, command
 
 
 def test_every_file_that_the_readme_links_to_is_there() -> None:

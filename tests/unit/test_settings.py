@@ -94,7 +94,10 @@ def test_the_file_is_the_named_one_else_the_one_in_the_data_folder(tmp_path):
             {"redis": "http://:hunter2@h/"},
             {},
             "",
-            "--redis on the command line must be an address that begins with redis://, rediss:// or unix://.",
+            (
+                "--redis on the command line must be an address such as redis://host:6379/0, unix:///path,"
+                " redis+sentinel://host,host/name or redis+cluster://host,host (rediss for TLS)."
+            ),
         ),
         (
             {},

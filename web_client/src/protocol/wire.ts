@@ -579,11 +579,11 @@ description?: (Description | null)
 candidates?: (Candidate[] | null)
 }
 /**
- * L1: the room's log began anew.
+ * L1, L5: what was pushed before can no longer be continued; a new `room.join` says what is there.
  */
 export interface ResetPush {
 room: string
-reason: ("diverged" | "epoch")
+reason: ("diverged" | "epoch" | "trimmed")
 }
 /**
  * R3, and the limit on sockets of one person.

@@ -3,7 +3,7 @@ import { LiveCall } from '../call/live.svelte';
 import type { OwnMedia } from '../devices/own_media.svelte';
 import { Connection, type ConnectionState, type Identity } from '../protocol/connection';
 import { newDevice, newKey } from '../protocol/identity';
-import { type Push, retryDelayMs, worthRetrying } from '../protocol/verbs';
+import { type Answer, type Push, retryDelayMs, worthRetrying } from '../protocol/verbs';
 import type { LogEvent, Refusal } from '../protocol/wire';
 import { compareIds } from './ids';
 import { fold, type Line, withOutbox } from './messages';
@@ -19,6 +19,7 @@ import {
   removed,
   restored,
   resumed,
+  rolledBack,
   seen,
   sending,
 } from './outbox';
@@ -77,6 +78,8 @@ export class LiveRoom {
   /** Pushes that came while `room.join` was being answered: they count after the snapshot. */
   #early: Push[] | null = null;
   #ready = false;
+  /** How often the log was rolled back: an acknowledgement from before says nothing about what is there now (L5). */
+  #rollbacks = 0;
   #outboxTimer: ReturnType<typeof setTimeout> | undefined;
   #typingTimers = new Map<string, ReturnType<typeof setTimeout>>();
   #typingSaidAt = 0;
@@ -155,11 +158,12 @@ export class LiveRoom {
     this.call.dispatch({ on: 'joined', answer });
     const early = this.#early ?? [];
     this.#early = null;
+    if (answer.log.reset === 'diverged') this.#rollBack();
     for (const push of early) this.#hear(push);
     await this.#catchUp(visit);
     if (visit !== this.#visit || this.state.log.mode === 'gap') return;
     this.#see(this.state.log.events);
-    this.#setOutbox(resumed(this.outbox, continuous, Date.now()));
+    this.#setOutbox(resumed(this.outbox, this.state.log, continuous, Date.now()));
     this.#ready = true;
     void this.#pump();
   }
@@ -251,6 +255,9 @@ export class LiveRoom {
         this.#fail({ code: 'not_found', message: '' });
         return true;
       case 'reset':
+        if (push.body.reason === 'diverged') this.#rollBack();
+        // What is still on its way was said about a log that is not there any more.
+        this.#early = [];
         this.#reenter(false);
         return true;
       default:
@@ -261,7 +268,7 @@ export class LiveRoom {
   #logged(state: RoomState, event: LogEvent): void {
     this.state = loggedPush(state, event);
     if (event.kind === 'chat.posted') this.#setTyping(event.by, false);
-    if (this.state.log.mode === 'live') this.#see([event]);
+    if (this.state.log.tail?.id === event.id) this.#see([event]);
     if (this.state.log.mode === 'gap' && state.log.mode !== 'gap') this.#reenter(true);
   }
 
@@ -287,8 +294,10 @@ export class LiveRoom {
 
   async #restoreOutbox(person: string): Promise<void> {
     this.#store = new OutboxStore(this.#slug, person);
-    const kept = await this.#store.load();
-    this.outbox = restored(this.outbox, kept);
+    const disk = await this.#store.load();
+    const after = restored(this.outbox, disk, Date.now());
+    this.outbox = after;
+    this.#save(disk, after);
   }
 
   /** Written down, shown, and sent as soon as possible. False if the outbox is full. */
@@ -305,15 +314,40 @@ export class LiveRoom {
     void this.#pump();
   }
 
+  /** What is in the log needs no sending any more, and what was deleted is nowhere, not even on the disk (L8). */
   #see(events: LogEvent[]): void {
-    if (this.outbox.length > 0) this.#setOutbox(seen(this.outbox, new Set(events.map(({ key }) => key))));
+    this.#settle(events);
+    this.#forget(this.#own(events).flatMap((event) => (event.kind === 'chat.deleted' ? [event.ref] : [])));
+  }
+
+  #settle(events: LogEvent[]): void {
+    if (this.state) this.#setOutbox(seen(this.outbox, this.#own(events), this.state.log.epoch, Date.now()));
+  }
+
+  /** Somebody else's event with the key of one's own proves nothing. */
+  #own(events: LogEvent[]): LogEvent[] {
+    return events.filter(({ by }) => by === this.state?.you.person);
+  }
+
+  /** L5: the end of the log is gone. What may have gone with it is published again, before anything that waits. */
+  #rollBack(): void {
+    this.#rollbacks++;
+    this.#setOutbox(rolledBack(this.outbox, Date.now()));
   }
 
   #setOutbox(after: Outbox): void {
     const before = this.outbox;
     if (before === after) return;
     this.outbox = after;
+    this.#save(before, after);
+  }
+
+  #save(before: Outbox, after: Outbox): void {
     this.#saving = this.#saving.then(() => this.#store?.save(before, after));
+  }
+
+  #forget(refs: readonly string[]): void {
+    if (refs.length > 0) this.#saving = this.#saving.then(() => this.#store?.forget(refs));
   }
 
   async #pump(): Promise<void> {
@@ -327,15 +361,27 @@ export class LiveRoom {
       this.#outboxTimer = setTimeout(() => this.#pump(), entry - now);
       return;
     }
-    const { key } = entry;
+    const { key, request } = entry;
+    const rollbacks = this.#rollbacks;
     this.#setOutbox(sending(this.outbox, key));
-    const answer = await this.#ask(key, entry.request);
-    if (answer.ok) this.#setOutbox(acknowledged(this.outbox, key, answer.id, answer.at));
-    else if (!answer.lost) this.#setOutbox(refused(this.outbox, key, answer.error, Date.now()));
+    const answer = await this.#ask(key, request);
+    if (rollbacks === this.#rollbacks) this.#answered(key, request, answer, visit);
+    void this.#pump();
+  }
+
+  #answered(key: string, request: Request, answer: Answer<Request['verb']>, visit: number): void {
+    const log = this.state?.log;
+    if (answer.ok && log) {
+      const { id, at } = answer;
+      const place = { id, at, epoch: log.epoch, heardAt: Date.now() };
+      const passed = log.tail !== null && compareIds(id, log.tail.id) <= 0;
+      this.#setOutbox(acknowledged(this.outbox, key, place, passed));
+      if (request.verb === 'chat.delete') this.#forget([request.id]);
+    } else if (!answer.ok && !answer.lost)
+      this.#setOutbox(refused(this.outbox, key, answer.error, Date.now()));
     else if (visit === this.#visit) this.#setOutbox(lost(this.outbox));
     // The event may have overtaken its acknowledgement.
-    if (this.state) this.#see(this.state.log.events.slice(-FULL_PAGE));
-    void this.#pump();
+    if (log) this.#settle(log.events.slice(-FULL_PAGE));
   }
 
   #ask(key: string, request: Request) {

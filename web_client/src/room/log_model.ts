@@ -11,6 +11,8 @@ export class LogModel {
   /** What history returns: without what was removed since (L8). */
   kept: LogEvent[] = [];
   tail: { id: string; key: string } | null = null;
+  /** Every id with its key, those of removed entries too: a cursor on one is good (L8). */
+  places: { id: string; key: string }[] = [];
   #count = 0;
 
   append(event: Event): LogEvent {
@@ -21,7 +23,19 @@ export class LogModel {
     if (event.kind === 'chat.edited') this.#remove(event.ref, false);
     this.kept.push(placed);
     this.tail = { id: placed.id, key: placed.key };
+    this.places.push(this.tail);
     return placed;
+  }
+
+  /** What a failover may bring back: the log as it was. The clock goes on. */
+  copy(): Pick<LogModel, 'kept' | 'places' | 'tail'> {
+    return { kept: [...this.kept], places: [...this.places], tail: this.tail };
+  }
+
+  rollBack(to: Pick<LogModel, 'kept' | 'places' | 'tail'>): void {
+    this.kept = [...to.kept];
+    this.places = [...to.places];
+    this.tail = to.tail;
   }
 
   #remove(ref: string, reactions: boolean): void {

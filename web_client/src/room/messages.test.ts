@@ -2,7 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LogModel } from './log_model';
 import { fold, type Message, withOutbox } from './messages';
-import { acknowledged, added, type Outbox, refused } from './outbox';
+import { acknowledged, added, type Outbox, type Place, refused, rolledBack } from './outbox';
+
+function place(id: string): Place {
+  return { id, at: 5, epoch: 'epoch-1', heardAt: 5 };
+}
 
 function conversation(): { model: LogModel; first: string } {
   const model = new LogModel();
@@ -70,7 +74,7 @@ describe('messages out of the log', () => {
       delivery: { kind: 'waiting' },
     });
     const event = model.append({ kind: 'chat.posted', text: 'new', by: 'ann', key: 'k9' });
-    outbox = acknowledged(outbox, 'k9', event.id, event.at);
+    outbox = acknowledged(outbox, 'k9', place(event.id), false);
     expect(
       withOutbox(fold(model.kept, false), outbox, 'ann').filter((line) => line.kind === 'message'),
     ).toHaveLength(3);
@@ -81,6 +85,34 @@ describe('messages out of the log', () => {
     const outbox: Outbox = added([], 'k1', { verb: 'chat.send', text: 'hello' }, 5);
     const lines = withOutbox(fold(model.kept, false), outbox, 'ann') as Message[];
     expect(lines.map(({ key }) => key)).toEqual(['k1', 'k2']);
+  });
+
+  it('L5: what is merely kept is not shown, wherever its event went', () => {
+    const { model } = conversation();
+    const changes: Outbox = added([], 'k9', { verb: 'chat.edit', id: model.kept[0]?.id ?? '', text: 'x' }, 5);
+    let outbox = added(changes, 'k8', { verb: 'chat.send', text: 'gone with the rollback' }, 5);
+    outbox = acknowledged(acknowledged(outbox, 'k9', place('8-0'), true), 'k8', place('9-0'), true);
+    const lines = fold(model.kept, false);
+    expect(withOutbox(lines, outbox, 'ann')).toEqual(lines);
+  });
+
+  it('L5: what is published again waits at the place that it had, and moves when it has another', () => {
+    const model = new LogModel();
+    const lost = model.append({ kind: 'chat.posted', text: 'lost', by: 'ann', key: 'k1' });
+    model.rollBack({ kept: [], places: [], tail: null });
+    model.append({ kind: 'chat.posted', text: 'hi', by: 'bob', key: 'k2' });
+    let outbox: Outbox = added([], 'k1', { verb: 'chat.send', text: 'lost' }, 5);
+    outbox = rolledBack(acknowledged(outbox, 'k1', place(lost.id), true), 6);
+    outbox = added(outbox, 'k3', { verb: 'chat.send', text: 'new' }, 7);
+    const shown = () => withOutbox(fold(model.kept, false), outbox, 'ann') as Message[];
+    expect(shown().map(({ text, delivery }) => [text, delivery.kind])).toEqual([
+      ['lost', 'waiting'],
+      ['hi', 'sent'],
+      ['new', 'waiting'],
+    ]);
+    const again = model.append({ kind: 'chat.posted', text: 'lost', by: 'ann', key: 'k1' });
+    outbox = acknowledged(outbox, 'k1', place(again.id), true);
+    expect(shown().map(({ text }) => text)).toEqual(['hi', 'lost', 'new']);
   });
 
   it('T5: a refusal for good is shown at its message, and the message itself stays what the log says', () => {

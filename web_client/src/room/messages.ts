@@ -137,16 +137,22 @@ function reactionsOf(byEmoji: ByEmoji): Reaction[] {
   return [...byEmoji].filter(([, by]) => by.length > 0).map(([emoji, by]) => ({ emoji, by }));
 }
 
-/** The lines with the author's own pending changes laid over: new messages at the end, changes where they belong. */
+/**
+ * The lines with the author's own pending changes laid over: new messages at the end, what is published again at the
+ * place that it had, changes where they belong. What is merely kept is in the log already, or was.
+ */
 export function withOutbox(lines: Line[], outbox: readonly Entry[], me: string): Line[] {
-  if (outbox.length === 0) return lines;
+  const pending = outbox.filter(({ status }) => status.kind !== 'kept');
+  if (pending.length === 0) return lines;
   const shown = new Map(lines.map((line) => [line.id, line]));
   // What the log shows already, the outbox does not show again: an entry that was read back from the disk may not
   // have heard yet that its event is there.
   const logged = new Set(
     lines.flatMap((line) => (line.kind === 'message' && line.by === me ? [line.key] : [])),
   );
-  for (const entry of outbox) {
+  const newest = lines.at(-1)?.id;
+  let placed = false;
+  for (const entry of pending) {
     const { request } = entry;
     if (request.verb === 'chat.send') {
       const id = entry.sent?.id ?? entry.key;
@@ -161,12 +167,22 @@ export function withOutbox(lines: Line[], outbox: readonly Entry[], me: string):
         false,
       );
       shown.set(id, { ...own, delivery: deliveryOf(entry) });
+      placed ||= entry.sent !== undefined && newest !== undefined && compareIds(id, newest) < 0;
       continue;
     }
     const line = shown.get(request.id);
     if (line?.kind === 'message') shown.set(line.id, changed(line, entry, me));
   }
-  return [...shown.values()];
+  return placed ? inOrder([...shown.values()]) : [...shown.values()];
+}
+
+/** By place; those that have none stay at the end as they are. */
+function inOrder(lines: Line[]): Line[] {
+  const waits = (line: Line) => line.kind === 'message' && line.id === line.key;
+  return [
+    ...lines.filter((line) => !waits(line)).sort((a, b) => compareIds(a.id, b.id)),
+    ...lines.filter(waits),
+  ];
 }
 
 function changed(line: Message, entry: Entry, me: string): Line {

@@ -2,9 +2,9 @@
  * The outbox on disk: IndexedDB, one record per entry, found by room and person. If the browser refuses (private
  * windows, no space) the outbox lives in memory only and `durable` says so.
  */
-import type { Entry, Outbox } from './outbox';
+import { type Entry, isAcknowledged, isTextOf, type Outbox } from './outbox';
 
-interface Kept extends Entry {
+interface Stored extends Entry {
   owner: string;
 }
 
@@ -21,37 +21,50 @@ export class OutboxStore {
     });
   }
 
-  /** What was written and not acknowledged before this page was loaded, in the order of writing. */
+  /** What was written before this page was loaded, in the order of writing. */
   async load(): Promise<Outbox> {
-    const kept = (await this.#run('readonly', (store) => store.index('owner').getAll(this.#owner))) as
-      | Kept[]
-      | null;
-    return (kept ?? [])
-      .sort((a, b) => a.madeAt - b.madeAt)
-      .map(({ owner: _, ...entry }) => ({
-        ...entry,
-        status: entry.status.kind === 'failed' ? entry.status : { kind: 'waiting', notBefore: 0 },
-      }));
+    const records = await this.#mine();
+    return records.sort((a, b) => a.madeAt - b.madeAt).map(({ owner: _, ...entry }) => entry);
   }
 
-  /** Makes the disk say what the outbox says. An acknowledged entry is durable at the server and needs no copy. */
+  /** Makes the disk say what the outbox says: all of a change or nothing of it. */
   async save(before: Outbox, after: Outbox): Promise<void> {
-    const kept = new Map(before.filter(onDisk).map((entry) => [entry.key, entry]));
-    for (const entry of after.filter(onDisk)) {
-      const known = kept.get(entry.key);
-      kept.delete(entry.key);
-      if (known?.status.kind === entry.status.kind) continue;
-      const record: Kept = { ...entry, owner: this.#owner };
-      await this.#run('readwrite', (store) => store.put(record));
-    }
-    for (const key of kept.keys()) await this.#run('readwrite', (store) => store.delete(key));
+    const known = new Map(before.map((entry) => [entry.key, entry]));
+    const written = after.filter((entry) => known.get(entry.key) !== entry);
+    for (const { key } of after) known.delete(key);
+    if (written.length + known.size === 0) return;
+    await this.#within('readwrite', (store) => {
+      for (const entry of written) store.put({ ...entry, owner: this.#owner } satisfies Stored);
+      for (const key of known.keys()) store.delete(key);
+    });
   }
 
-  async #run(mode: IDBTransactionMode, act: (store: IDBObjectStore) => IDBRequest): Promise<unknown> {
+  /** L8: the texts of deleted messages, those that other tabs wrote down included. */
+  async forget(refs: readonly string[]): Promise<void> {
+    const gone = (await this.#mine()).filter((entry) => refs.some((ref) => isTextOf(entry, ref)));
+    if (gone.length === 0) return;
+    await this.#within('readwrite', (store) => {
+      for (const { key } of gone) store.delete(key);
+    });
+  }
+
+  async #mine(): Promise<Stored[]> {
+    const request = await this.#within(
+      'readonly',
+      (store): IDBRequest<Stored[]> => store.index('owner').getAll(this.#owner),
+    );
+    return request?.result ?? [];
+  }
+
+  /** Everything that `act` asks for in one transaction, completed. Null if the browser refuses. */
+  async #within<T>(mode: IDBTransactionMode, act: (store: IDBObjectStore) => T): Promise<T | null> {
     const database = await this.#opened;
     if (database === null) return null;
     try {
-      return await settledRequest(act(database.transaction('entries', mode).objectStore('entries')));
+      const transaction = database.transaction('entries', mode);
+      const asked = act(transaction.objectStore('entries'));
+      await completed(transaction);
+      return asked;
     } catch {
       this.durable = false;
       return null;
@@ -59,8 +72,18 @@ export class OutboxStore {
   }
 }
 
-function onDisk(entry: Entry): boolean {
-  return entry.status.kind !== 'sent';
+/** A log-in ends: what was said and acknowledged does not stay on this device. What still waits does. */
+export async function forgetAcknowledged(person: string): Promise<void> {
+  const database = await open();
+  const transaction = database.transaction('entries', 'readwrite');
+  const store = transaction.objectStore('entries');
+  const all: IDBRequest<Stored[]> = store.getAll();
+  all.onsuccess = () => {
+    for (const entry of all.result)
+      if (entry.owner.endsWith(`\n${person}`) && isAcknowledged(entry)) store.delete(entry.key);
+  };
+  await completed(transaction);
+  database.close();
 }
 
 function open(): Promise<IDBDatabase> {
@@ -75,5 +98,12 @@ function settledRequest<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
+  });
+}
+
+function completed(transaction: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
   });
 }

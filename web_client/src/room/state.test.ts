@@ -195,6 +195,41 @@ describe('the room as a client keeps it', () => {
     expect(reset.log.epoch).toBe('epoch-2');
   });
 
+  it('L5: after a rollback the newest page replaces everything, and the log goes on from its new end', () => {
+    const model = new LogModel();
+    model.append({ kind: 'chat.posted', text: 'a', by: 'mentee', key: 'a' });
+    const before = model.copy();
+    model.append({ kind: 'chat.posted', text: 'b', by: 'mentee', key: 'b' });
+    const state = joined(null, answer(model.newest(50)), null);
+    model.rollBack(before);
+    const page = { ...model.newest(50), reset: 'diverged' as const };
+    const reset = joined(state, answer(page), cursorOf(state.log));
+    expect(reset.log.events).toEqual(before.kept);
+    expect(reset.log.resets).toBe(1);
+    const again = model.append({ kind: 'chat.posted', text: 'b', by: 'mentee', key: 'b' });
+    expect(loggedPush(reset, again).log.events).toEqual([...before.kept, again]);
+  });
+
+  it('L6: the floor is what was last said of it, by a join or a page in either direction', () => {
+    const model = new LogModel();
+    for (const key of ['a', 'b', 'c', 'd'])
+      model.append({ kind: 'chat.posted', text: key, by: 'mentee', key });
+    let state = joined(null, answer(model.newest(2)), null);
+    expect(state.log.floor).toBe(null);
+    const cursor = cursorOf(state.log);
+    state = joined(state, answer({ ...model.after(cursor.id, 2), floor: '1-0' }), cursor);
+    expect(state.log.floor).toBe('1-0');
+    expect(joined(null, answer({ ...model.newest(2), floor: '1-0' }), null).log.floor).toBe('1-0');
+    state = pagedBack(state, { ok: true, ...model.before(state.log.events[0]?.id ?? '', 1), floor: '2-0' });
+    expect(state.log.floor).toBe('2-0');
+    state = pagedForward(state, { ok: true, events: [], more: false, floor: '3-0' });
+    expect(state.log.floor).toBe('3-0');
+    state = pagedForward(state, { ok: true, events: [], more: false });
+    expect(state.log.floor, 'a page that does not say it takes nothing back').toBe('3-0');
+    const anew = joined(state, answer({ ...new LogModel().newest(50), reset: 'epoch' }), cursor);
+    expect(anew.log.floor, 'another log has a floor of its own').toBe(null);
+  });
+
   it('L7: kinds that a client does not know are kept in the chain and not shown', () => {
     const model = new LogModel();
     const state = joined(null, answer(model.newest(50)), null);

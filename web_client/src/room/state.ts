@@ -34,6 +34,8 @@ export interface LogState {
   events: LogEvent[];
   /** There are older ones than `events[0]`. */
   older: boolean;
+  /** The newest entry that retention removed: nothing up to it is kept by the server (L6). Null: it removed none. */
+  floor: string | null;
   /** The newest entry known: what a cursor continues from and what the next push must name as `prev`. */
   tail: { id: string; key: string | null } | null;
   /**
@@ -72,6 +74,7 @@ function fresh(before: LogState | null, answer: Joined['log']): LogState {
     epoch: answer.epoch,
     events,
     older: answer.more,
+    floor: answer.floor ?? null,
     tail: tailOf(answer.events, answer.head),
     mode: 'live',
     held: [],
@@ -80,14 +83,15 @@ function fresh(before: LogState | null, answer: Joined['log']): LogState {
 }
 
 function resumed(before: LogState, answer: Joined['log']): LogState {
-  const log = { ...append({ ...before, held: [] }, answer.events), held: [] };
+  const floor = answer.floor ?? before.floor;
+  const log = { ...append({ ...before, held: [] }, answer.events), held: [], floor };
   if (answer.more) return { ...log, mode: 'catching_up' };
   return { ...log, mode: 'live', tail: tailOf(log.events, answer.head) ?? log.tail };
 }
 
 /** L6: the page after the tail. The last one lets the held pushes in. */
 export function pagedForward(state: RoomState, page: Paged): RoomState {
-  const log = append(state.log, page.events);
+  const log = append({ ...state.log, floor: page.floor ?? state.log.floor }, page.events);
   if (page.more) return { ...state, log };
   return { ...state, log: log.held.reduce(pushed, { ...log, mode: 'live', held: [] }) };
 }
@@ -98,7 +102,12 @@ export function pagedBack(state: RoomState, page: Paged): RoomState {
   const older = first ? page.events.filter((event) => compareIds(event.id, first.id) < 0) : page.events;
   return {
     ...state,
-    log: { ...state.log, events: settled([...older, ...state.log.events]), older: page.more },
+    log: {
+      ...state.log,
+      events: settled([...older, ...state.log.events]),
+      older: page.more,
+      floor: page.floor ?? state.log.floor,
+    },
   };
 }
 

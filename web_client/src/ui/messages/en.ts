@@ -253,6 +253,7 @@ export const en = {
     placeholder: (name: string) => `Write to ${name}`,
     empty: (name: string) => `This is the beginning of your conversation with ${name}.`,
     beginning: 'The beginning of the conversation',
+    notKept: 'Older messages are not kept.',
     loadingOlder: 'Loading older messages…',
     today: 'Today',
     yesterday: 'Yesterday',

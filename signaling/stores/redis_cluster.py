@@ -1,0 +1,162 @@
+"""A Redis Cluster as a store. redis-py keeps the map of slots, the connections and their parsing; the way of a command is
+ours.
+
+redis-py's own way closes every connection when one part of a cluster is down, also those to the parts that are well, and
+with them requests that are under way there. Here a redirection is followed (nothing was executed), and everything else is
+the caller's to know, while the map is asked for again beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import RedisCluster
+from redis.asyncio.cluster import ClusterNode, PipelineCommand
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError
+
+from rooms.errors import Unavailable
+from signaling.stores.store import AWAY, RETRY_MS, Store, Word, answered
+
+REDIRECTIONS = 5
+"""More of them than nodes agree in a moment: then it is `unavailable`."""
+
+
+class ClusterStore(Store):
+    def __init__(self, redis: RedisCluster, timeout_s: float) -> None:
+        self.redis: RedisCluster = redis
+        self.timeout_s = timeout_s
+        self._looking: asyncio.Task[None] | None = None
+
+    async def execute(self, key: str, *command: Word) -> Any:
+        (answer,) = await self.in_turn(key, command)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
+        await self.redis.initialize()
+        node, asking = self.redis.get_node_from_key(key), False
+        for _ in range(REDIRECTIONS):
+            answers = await self._on(node, [("ASKING",), *commands] if asking else commands)
+            first = answers[1 if asking else 0]
+            if isinstance(first, MovedError):
+                await self.redis.nodes_manager.move_slot(first)
+                node, asking = self._node(first), False
+            elif isinstance(first, AskError):
+                node, asking = self._node(first), True
+            else:
+                return answers[-len(commands) :]
+        self._look_soon()
+        raise RedisError("the nodes of the cluster do not agree on who serves a slot")
+
+    async def each(self, *commands: Sequence[Word]) -> list[Any]:
+        return await answered(self._each(commands))
+
+    async def _each(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        await self.redis.initialize()
+        parts: dict[Any, list[int]] = {}
+        for number, command in enumerate(commands):
+            parts.setdefault(self.redis.get_node_from_key(str(command[1])), []).append(number)
+        found = await asyncio.gather(
+            *(self._on(node, [commands[number] for number in numbers]) for node, numbers in parts.items())
+        )
+        answers: list[Any] = [None] * len(commands)
+        for numbers, some in zip(parts.values(), found, strict=True):
+            for number, answer in zip(numbers, some, strict=True):
+                if isinstance(answer, AskError):  # or MovedError, which is one
+                    answers[number] = await self.execute(str(commands[number][1]), *commands[number])
+                elif isinstance(answer, Exception):
+                    raise answer
+                else:
+                    answers[number] = answer
+        return answers
+
+    async def _on(self, node: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """Never raises: a command that could not be executed, or was refused, is answered by its exception."""
+        sent = [PipelineCommand(number, *command) for number, command in enumerate(commands)]
+        try:
+            await node.execute_pipeline(sent)
+            answers = [one.result for one in sent]
+        except AWAY as error:
+            answers = [error for _ in sent]
+        if any(_speaks_of_trouble(answer) for answer in answers):
+            self.redis.nodes_manager.move_node_to_end_of_cached_nodes(node.name)  # asked last for the map
+            self._look_soon()
+        return answers
+
+    def _node(self, redirection: AskError) -> ClusterNode:
+        node = self.redis.get_node(host=redirection.host, port=redirection.port)
+        if node is None:
+            self._look_soon()
+            raise RedisError("the cluster has a node that we do not know yet")
+        return node
+
+    async def on_each_primary(self, *command: Word) -> list[Any]:
+        await answered(self.redis.initialize())
+        return [await answered(node.execute_command(*command)) for node in self.redis.get_primaries()]
+
+    async def ping(self) -> None:
+        """A cluster of which one part is away still serves the rooms of all others: one answer is enough."""
+        await answered(self.redis.initialize())
+        left = {asyncio.create_task(_pong(node)) for node in self.redis.get_primaries()}
+        while left:
+            done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            if any(pong.result() for pong in done):
+                for slower in left:
+                    slower.cancel()
+                return
+        raise Unavailable(retry_ms=RETRY_MS)
+
+    async def home(self, channel: str) -> str:
+        return await answered(self._home(channel))
+
+    async def _home(self, channel: str) -> str:
+        await self.redis.initialize()
+        node: Any = self.redis.get_node_from_key(channel)
+        return str(node.name)
+
+    async def look_again(self) -> None:
+        await answered(self.redis.nodes_manager.initialize())
+
+    def _look_soon(self) -> None:
+        """One look at a time, however many requests have seen that the map is not right."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="look at the cluster")
+
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await self.redis.nodes_manager.initialize()
+        except AWAY:
+            return  # whoever asks next finds out the same
+
+    def listening(self, home: str) -> Any:
+        node = self.redis.get_node(node_name=home)
+        if node is None:
+            raise Unavailable(retry_ms=RETRY_MS)
+        return node.connection_class(**{**node.connection_kwargs, "retry": Retry(NoBackoff(), 0)})
+
+    async def aclose(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+        await super().aclose()
+
+
+def _speaks_of_trouble(answer: object) -> bool:
+    """A node that does not answer, or a slot that nobody serves: the map may have changed."""
+    if isinstance(answer, ResponseError):
+        return isinstance(answer, ClusterDownError)
+    return isinstance(answer, AWAY)
+
+
+async def _pong(node: ClusterNode) -> bool:
+    try:
+        await node.execute_command("PING")
+    except AWAY:
+        return False
+    return True

@@ -1,0 +1,199 @@
+"""The store's connections, whatever it is: one Redis, the primary that Sentinels name, or a Cluster (redis_cluster.py).
+Every wait is bounded and no command is ever repeated by itself.
+
+A write is never retried blindly: after a lost reply redis-py's default (10 retries) would execute it again. Whoever
+wants to know asks again with the same key (L3).
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+
+from rooms.errors import Unavailable
+
+log = structlog.get_logger()
+
+RETRY_MS = 1_000
+"""What a client is told to wait: the embedded store is back within 5 s, a failover takes as long."""
+
+WAIT_SHARE: Final = 0.5
+"""Of the time limit of a command: what replicas get to confirm, so that their silence is not taken for the primary's."""
+
+AWAY: Final = (RedisError, RedisClusterException, OSError)
+"""Whatever keeps a store from answering; time limits are OSErrors, too."""
+
+Result = TypeVar("Result")
+Word = str | bytes | int
+
+
+class TooFewReplicasError(RedisError):
+    """Written, but not on as many replicas as were asked for."""
+
+
+def options(timeout_s: float, connections: int) -> dict[str, Any]:
+    """How every client of redis-py is made here: bounded waits, and no retries."""
+    return {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "max_connections": connections,
+    }
+
+
+async def answered(command: Awaitable[Result]) -> Result:
+    """The result of a command; `Unavailable` for whatever keeps the store from answering, out of memory and disk full
+    included. The outcome of a write is then unknown."""
+    task = asyncio.current_task()
+    asked_to_end = task.cancelling() if task else 0
+    try:
+        result = await command
+        if task and task.cancelling() > asked_to_end:
+            # redis-py sends in `asyncio.wait_for`, which until Python 3.12 may swallow a cancellation (CPython 86296).
+            raise asyncio.CancelledError
+        return result
+    except AWAY as error:
+        if isinstance(error, ResponseError):
+            log.error("store refused a command", reason=str(error)[:200])
+        raise Unavailable(retry_ms=RETRY_MS) from error
+
+
+class Store(abc.ABC):
+    """A command goes to the primary that holds its key. `redis` is the client itself, for what only some need."""
+
+    redis: Any
+    timeout_s: float
+
+    @abc.abstractmethod
+    async def execute(self, key: str, *command: Word) -> Any:
+        """Raises what redis-py raises; whoever calls it from outside goes through `answered`."""
+
+    @abc.abstractmethod
+    async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
+        """Executes them one after the other on one connection. A command that was refused is answered by its exception.
+        Raises like `execute`."""
+
+    @abc.abstractmethod
+    async def each(self, *commands: Sequence[Word]) -> list[Any]:
+        """The answers to commands that do not depend on each other, in one trip to each primary. The first operand of each
+        is its key. Raises `Unavailable` when one cannot be had."""
+
+    @abc.abstractmethod
+    async def on_each_primary(self, *command: Word) -> list[Any]:
+        """Raises `Unavailable` when one of them does not answer."""
+
+    @abc.abstractmethod
+    async def ping(self) -> None:
+        """Returns when the store answers. Raises `Unavailable`."""
+
+    @abc.abstractmethod
+    async def home(self, channel: str) -> str:
+        """A name for the primary that a channel belongs to. Raises `Unavailable` when there is none."""
+
+    @abc.abstractmethod
+    async def look_again(self) -> None:
+        """Which primary serves what may have changed. Raises `Unavailable`."""
+
+    @abc.abstractmethod
+    def listening(self, home: str) -> Any:
+        """A connection of redis-py's, not yet connected, to a primary that `home` named. Raises `Unavailable` when it has
+        left the cluster."""
+
+    async def run(self, *command: Word) -> Any:
+        """A command whose first operand is its key. Raises `Unavailable`."""
+        return await answered(self.execute(str(command[1]), *command))
+
+    async def publish(self, channel: str, message: bytes) -> int:
+        """The number of subscribers that the store handed it to (in a cluster, those of the channel's primary)."""
+        heard: int = await self.run("SPUBLISH", channel, message)
+        return heard
+
+    async def aclose(self) -> None:
+        await self.redis.aclose()
+
+
+class OneStore(Store):
+    """One Redis or Valkey, or the primary that Sentinels name: then redis-py asks them at every new connection."""
+
+    def __init__(self, redis: Redis, timeout_s: float) -> None:
+        self.redis: Redis = redis
+        self.timeout_s = timeout_s
+
+    async def execute(self, key: str, *command: Word) -> Any:
+        return await self.redis.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
+        return await self._together(commands, raise_on_error=False)
+
+    async def each(self, *commands: Sequence[Word]) -> list[Any]:
+        return await answered(self._together(commands, raise_on_error=True))
+
+    async def _together(self, commands: Sequence[Sequence[Word]], *, raise_on_error: bool) -> list[Any]:
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            answers: list[Any] = await pipe.execute(raise_on_error=raise_on_error)
+            return answers
+
+    async def on_each_primary(self, *command: Word) -> list[Any]:
+        return [await answered(self.execute("", *command))]
+
+    async def ping(self) -> None:
+        await self.on_each_primary("PING")
+
+    async def home(self, channel: str) -> str:
+        return ""
+
+    async def look_again(self) -> None:
+        pass
+
+    def listening(self, home: str) -> Any:
+        return self.redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+
+
+class Script:
+    """A Lua script beside this file, sent once and then called by its digest."""
+
+    def __init__(self, store: Store, name: str, *, after: str | None = None) -> None:
+        """`after` names a file of functions that the script uses."""
+        folder = Path(__file__).parent
+        self._source = "".join((folder / f"{part}.lua").read_text() for part in (after, name) if part)
+        self._digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+        self._store = store
+
+    async def __call__(self, keys: Sequence[str], arguments: Sequence[Word], *, replicas: int = 0) -> Any:
+        """With `replicas` it is answered once so many have what it wrote; `Unavailable` when they have not in time. Then it
+        is written and not promised: whoever asks again needs a script that writes something again, or nothing is waited
+        for (WAIT counts from the last write of its own connection)."""
+        return await answered(self._run(keys, arguments, replicas))
+
+    async def _run(self, keys: Sequence[str], arguments: Sequence[Word], replicas: int) -> Any:
+        operands = (len(keys), *keys, *arguments)
+        try:
+            return await self._once(keys[0], ("EVALSHA", self._digest, *operands), replicas)
+        except NoScriptError:
+            # A store that was restarted has forgotten it and has executed nothing.
+            return await self._once(keys[0], ("EVAL", self._source, *operands), replicas)
+
+    async def _once(self, key: str, command: Sequence[Word], replicas: int) -> Any:
+        if not replicas:
+            return await self._store.execute(key, *command)
+        wait_ms = int(self._store.timeout_s * 1000 * WAIT_SHARE)
+        answer, reached = await self._store.in_turn(key, command, ("WAIT", replicas, wait_ms))
+        for one in (answer, reached):
+            if isinstance(one, Exception):
+                raise one
+        if reached < replicas:
+            raise TooFewReplicasError(f"{reached} of {replicas} replicas have it")
+        return answer
