@@ -209,6 +209,12 @@ def planted_read_missed_one(history: History) -> None:
     history.back()
 
 
+def planted_push_that_does_not_follow_the_joins_head(history: History) -> None:
+    moments = history.witnesses[1].moments
+    moments[-2] = replace(moments[-2], head=history.log[0].id)
+    history.send("a")
+
+
 def planted_push_before_any_join(history: History) -> None:
     history.witnesses[0].moments.insert(1, Heard(history.log[0]))
 
@@ -280,6 +286,7 @@ def planted_later_request_stands_before(history: History) -> None:
 PLANTED: list[tuple[Callable[[History], None], Kind]] = [
     (planted_client_missed_the_last, "gap"),
     (planted_read_missed_one, "gap"),
+    (planted_push_that_does_not_follow_the_joins_head, "gap"),
     (planted_push_before_any_join, "reordered"),
     (planted_push_out_of_order, "gap"),
     (planted_push_says_something_else, "changed"),
