@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -15,6 +17,7 @@ from tests.protocol.phrases import join, new_key, say
 from tests.support.client import RefusedError
 from tests.support.condition import until
 from tests.support.fleet import Fleet
+from tests.support.needs import needs
 from tests.support.raw import RawPolling, RawSocket
 from tests.support.server import Server
 
@@ -175,3 +178,21 @@ async def test_limits_a_forwarded_host_makes_no_page_ours(
     form = {"token": pair.mentor.link.split("#")[1], "login": new_key().replace("-", "")[:16]}
     async with http.post(f"{server.url}/enter", data=form, headers=foreign, allow_redirects=False) as answer:
         assert answer.status == 403
+
+
+async def test_limits_the_server_allows_itself_the_files_that_its_sockets_need(
+    own_server: OpenServer,
+) -> None:
+    needs("resource limits of other processes", hasattr(psutil.Process, "rlimit"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        server = await own_server(SOCKETS_MAX=900, HANDSHAKES_MAX=100)
+        greedy = await own_server(SOCKETS_MAX=1_000_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert psutil.Process(server.pid).rlimit(resource.RLIMIT_NOFILE) == (1500, hard)
+    assert "fewer open files" not in server.log
+    if hard < 1_000_000:
+        assert psutil.Process(greedy.pid).rlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+        assert "fewer open files" in greedy.log

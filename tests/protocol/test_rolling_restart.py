@@ -35,6 +35,10 @@ from tests.support.server import Server
 DRAIN_S = 4
 NOTICE_MS = 1000
 STOP_S = 10
+CUTS = 4
+"""Connections that may end before their client went: whoever went in the last moment. Measured: 0; 9 of 24 without `option
+persist` in haproxy.cfg."""
+
 PATIENCE_S = 25
 AGAIN_S = 0.3
 """What a client waits for after a connection that did not come about, as long as nobody says how long."""
@@ -344,6 +348,8 @@ async def test_C3_a_rolling_restart_under_load_loses_nothing(
             _check(two, log)
         _report(chatters)
         assert any(chatter.came_back for chatter in chatters)
+        cuts = sum(chatter.cuts for chatter in chatters)
+        assert cuts <= CUTS, "a node that drains serves its polling sessions until they go"
 
 
 async def _everybody_is_heard(chatters: list[Chatter]) -> None:
