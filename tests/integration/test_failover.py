@@ -32,8 +32,10 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-async def replicated() -> AsyncIterator[Replicated]:
-    made = Replicated([RedisServer(), RedisServer()])
+async def replicated(request: pytest.FixtureRequest) -> AsyncIterator[Replicated]:
+    """Of Redis, or of the engine that a test asks for."""
+    engine = getattr(request, "param", "redis")
+    made = Replicated([RedisServer(engine=engine), RedisServer(engine=engine)])
     try:
         yield await made.start()
     finally:
@@ -135,6 +137,8 @@ async def test_L5_a_tail_that_a_failover_rolled_back_is_said(replicated: Replica
     await house.close()
 
 
+# Valkey's WAIT counts from the last write of its connection, that of Redis 7.0 from the last command.
+@pytest.mark.parametrize("replicated", ["redis", "valkey"], indirect=True)
 async def test_L4_replicated_is_acknowledged_only_when_a_replica_has_it(replicated: Replicated) -> None:
     house = House(connect(replicated.url, TIMEOUT_S), replicas=1)
     await house.say("r", "one")

