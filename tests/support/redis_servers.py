@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from tests.support.needs import needs
+from tests.support.needs import needs, needs_program
 
 START_S = 10
 
