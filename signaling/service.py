@@ -134,6 +134,8 @@ class Service:
         me = peer_id(record.slug, person, connection.identity.device)
         before = resident.seats.get(connection.id)
         seat = self._hub.sit(resident, connection, me, several=several)
+        if several:
+            self._hub.has_several(connection)
         self._entered.setdefault(connection.id, {})[record.slug] = (record, me)
         try:
             limit = bounds.page_limit(command.limit, self._limits)
