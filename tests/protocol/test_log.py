@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from typing import Any
 
+import pytest
 import redis.asyncio as redis
 
 from tests.protocol.conftest import OpenServer
