@@ -68,6 +68,8 @@ class Access:
     async def _apply(self, change: Change) -> None:
         if change.action == "pair.removed" and change.room is not None:
             await self._recheck_room(change.room)
+        elif change.action == "pair.added" and change.room is not None:
+            await self._recount(change.room)
         elif change.action == "person.revoked" and change.person is not None:
             await self._recheck(change.person, "revoked")
         elif change.action == "login.ended" and change.person is not None:
@@ -84,6 +86,14 @@ class Access:
         for socket in sockets:
             if (socket.identity.login or socket.identity.token) not in alive:
                 self._dismiss(socket, reason)
+
+    async def _recount(self, slug: str) -> None:
+        """The people of a new room may have had one before, in which they sit: their keys are claimed from now on (L3)."""
+        record = await self._directory.room(slug)
+        for member in record.members if record else ():
+            if len(await self._directory.memberships(member.person)) > 1:
+                for connection in self._nodes.of_person(member.person):
+                    self._hub.has_several(connection)
 
     async def _recheck_room(self, slug: str) -> None:
         """Ends the sockets that are in a room of which their person is no more."""

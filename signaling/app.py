@@ -199,6 +199,7 @@ class Node:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.channels.run(), name="channels")
+            tasks.create_task(self.store.watch(), name="store")
             tasks.create_task(self.nodes.run(), name="beats")
             tasks.create_task(self.access.run(), name="access")
             tasks.create_task(self.hub.sweep(), name="sweep")

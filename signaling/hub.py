@@ -168,6 +168,11 @@ class Hub:
         """Where this socket has a seat."""
         return list(self._seated.get(connection.id, {}).values())
 
+    def has_several(self, connection: Connection) -> None:
+        """The person of this socket has more than one room now."""
+        for resident in self.rooms_of(connection):
+            resident.seats[connection.id].several = True
+
     def _schedule_close(self, resident: Resident) -> None:
         if not resident.seats and resident.linger is None:
             resident.linger = asyncio.get_running_loop().call_later(LINGER_S, self._close, resident)

@@ -176,6 +176,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def _admit(self, request: web.Request) -> None:
         """Before anything is kept of a new transport. Raises `Limited`, `Unavailable`: HTTP 429, 503."""
         try:
+            if self.finishing:
+                raise Unavailable("This server is being restarted.", retry_ms=1_000)
             self._handshakes.take(request)
             if len(self._unknown) >= self._limits.handshakes_max:
                 raise Unavailable("Too many are coming in at this moment.", retry_ms=FULL_RETRY_MS)
@@ -208,7 +210,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _handle_eio_message(self, eio_sid: str, data: bytes | str) -> None:
         socket: EngineSocket | None = self.eio.sockets.get(eio_sid)
-        if socket is None or socket.closing or self.finishing:
+        if socket is None or socket.closing:
             return
         if isinstance(data, str):
             await self._refuse_json(socket)
@@ -224,7 +226,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         elif connection is None and incoming.type == packets.CONNECT:
             await self._welcome(socket, incoming.data)
         elif connection is not None and incoming.type == packets.EVENT:
-            await self._event(connection, incoming)
+            if not self.finishing:
+                await self._event(connection, incoming)
         elif connection is None or incoming.type != packets.ACK:
             await socket.close()
 

@@ -54,6 +54,7 @@ class Channels:
         self._homeless: set[str] = set()
         self._some_homeless = asyncio.Event()
         self._missed: set[str] = set()
+        store.on_moved = self._moved
 
     async def run(self) -> None:
         """Finds a primary for the channels that have lost theirs. Ends only with an error: a node that has become deaf
@@ -102,6 +103,10 @@ class Channels:
                 ear = self._ears[home] = Ear(home, self._store, self)
             await ear.listen_to(name)
 
+    def _moved(self) -> None:
+        for ear in self._ears.values():
+            ear.drop()
+
     # What the ears say
 
     def message(self, name: str, data: bytes) -> None:
@@ -149,8 +154,12 @@ class Ear:
         self._connection: Any = None
         self._task = asyncio.create_task(self._live(), name=f"listening {home}".strip())
 
-    async def stop(self) -> None:
+    def drop(self) -> None:
+        """Listens no more to whom it listens to; its channels are lost."""
         self._task.cancel()
+
+    async def stop(self) -> None:
+        self.drop()
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def listen_to(self, name: str) -> None:

@@ -8,6 +8,7 @@ from redis.asyncio.sentinel import Sentinel
 
 from signaling.stores import store_url
 from signaling.stores.redis_cluster import ClusterStore
+from signaling.stores.redis_sentinel import PrimaryPool, SentinelStore
 from signaling.stores.store import OneStore, Store, options
 
 
@@ -27,4 +28,7 @@ def connect(url: str, timeout_s: float, connections: int = 64) -> Store:
         return ClusterStore(cluster, timeout_s)
     limits = {name: bounds[name] for name in ("socket_timeout", "socket_connect_timeout")}
     sentinels = Sentinel(address.places, sentinel_kwargs=limits)  # type: ignore[no-untyped-call]
-    return OneStore(sentinels.master_for(address.name, db=address.database, **bounds), timeout_s)
+    primary = sentinels.master_for(
+        address.name, connection_pool_class=PrimaryPool, db=address.database, **bounds
+    )
+    return SentinelStore(primary, timeout_s)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -74,6 +74,11 @@ class Store(abc.ABC):
 
     redis: Any
     timeout_s: float
+    on_moved: Callable[[], None] = staticmethod(lambda: None)
+    """Called when all of the store is somewhere else now; connections of one's own have to follow."""
+
+    async def watch(self) -> None:  # noqa: B027 - most have nothing to watch
+        """Notices what no answer says, for as long as the node runs; returns at once where every change is said."""
 
     @abc.abstractmethod
     async def execute(self, key: str, *command: Word) -> Any:
@@ -124,7 +129,7 @@ class Store(abc.ABC):
 
 
 class OneStore(Store):
-    """One Redis or Valkey, or the primary that Sentinels name: then redis-py asks them at every new connection."""
+    """One Redis or Valkey."""
 
     def __init__(self, redis: Redis, timeout_s: float) -> None:
         self.redis: Redis = redis

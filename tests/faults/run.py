@@ -118,6 +118,7 @@ async def play(
             await stage.close()
             if keep:
                 for number, node in enumerate(stage.nodes):
+                    keep.mkdir(parents=True, exist_ok=True)
                     (keep / f"{stage_name}-node{number}.log").write_text(node.server.log)
     return report
 

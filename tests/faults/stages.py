@@ -30,11 +30,11 @@ HALF_OPEN_S = (0.5, 4.0)
 STALLED_S = (0.2, 3.0)
 CLOCK_BACK_S = 7_200
 
-LOST_REPLIES = (
-    *("write", "newest", "read", "resume", "page", "connect", "disconnect", "beat"),
-    *("HVALS", "SSUBSCRIBE", "SPUBLISH"),
-)
-"""Every script of the store, and the other commands that a node sends: between their effect and its knowing of it."""
+LOST_REPLIES = ("resume", "page", "connect", "disconnect", "beat", "HVALS", "SSUBSCRIBE", "SPUBLISH")
+"""The store's scripts, and the other commands that a node sends: between their effect and its knowing of it."""
+
+LOST_WHILE_TALKING = ("write", "newest", "read")
+"""The same, of scripts that run all the time. (When clients come, `write` is about their presence.)"""
 
 NOTHING_S = 10.0
 """How long a fault that waits for a command waits for it."""
@@ -266,7 +266,8 @@ class Shared(Stage):
         return door
 
     def faults(self) -> dict[str, Fault]:
-        lost = {f"lost reply: {command}": self._losing(command) for command in LOST_REPLIES}
+        lost = {f"lost reply: {command}": self._losing(command) for command in LOST_WHILE_TALKING}
+        lost |= {f"lost reply: {command}": self._losing(command, anew=True) for command in LOST_REPLIES}
         return {
             **super().faults(),
             **lost,
@@ -290,13 +291,15 @@ class Shared(Stage):
         await asyncio.sleep(self.chance.uniform(0.5, 2.0))
         door.delay_s = 0.0
 
-    def _losing(self, command: str) -> Fault:
+    def _losing(self, command: str, *, anew: bool = False) -> Fault:
+        """With `anew` all clients come anew and somebody reads a whole log: what is asked at a beginning is asked."""
+
         async def lose() -> None:
-            """All clients come anew and somebody reads a whole log, so that what is asked at a beginning is asked."""
             armed = [door.lose_reply(command) for door in self.doors]
-            for node in self.nodes:
-                node.door.cut()
-            reading = asyncio.create_task(read_log(self.a_node().url, self.chance.choice(self.pairs)))
+            if anew:
+                for node in self.nodes:
+                    node.door.cut()
+            reading = asyncio.create_task(self._read() if anew else asyncio.sleep(0))
             await asyncio.wait(armed, timeout=NOTHING_S, return_when=asyncio.FIRST_COMPLETED)
             for door in self.doors:
                 door.lose_nothing()
@@ -305,6 +308,9 @@ class Shared(Stage):
                 raise NothingHappenedError(f"no {command} was sent")
 
         return lose
+
+    async def _read(self) -> None:
+        await read_log(self.a_node().url, self.chance.choice(self.pairs))
 
 
 class NothingHappenedError(Exception):

@@ -209,6 +209,12 @@ def planted_read_missed_one(history: History) -> None:
     history.back()
 
 
+def planted_push_that_does_not_follow_the_joins_head(history: History) -> None:
+    moments = history.witnesses[1].moments
+    moments[-2] = replace(moments[-2], head=history.log[0].id)
+    history.send("a")
+
+
 def planted_push_before_any_join(history: History) -> None:
     history.witnesses[0].moments.insert(1, Heard(history.log[0]))
 
@@ -280,6 +286,7 @@ def planted_later_request_stands_before(history: History) -> None:
 PLANTED: list[tuple[Callable[[History], None], Kind]] = [
     (planted_client_missed_the_last, "gap"),
     (planted_read_missed_one, "gap"),
+    (planted_push_that_does_not_follow_the_joins_head, "gap"),
     (planted_push_before_any_join, "reordered"),
     (planted_push_out_of_order, "gap"),
     (planted_push_says_something_else, "changed"),
@@ -308,9 +315,10 @@ def rolled_back(stride: int = 1) -> tuple[History, Request]:
     """A failover lost the last message; its author was told and published it again, behind somebody else's next one."""
     history = spoken()
     lost = history.requests[-1]
+    cursor = history.head
     history.log.pop()
     history.everything.pop()
-    after: list[Moment] = [Resumed(history.head, "diverged"), Read(tuple(history.log))]
+    after: list[Moment] = [Resumed(history.head, "diverged", cursor), Read(tuple(history.log))]
     history.witnesses[0].moments += [Told("diverged"), *after]
     history.witnesses[1].moments += after  # it was away, and hears of it when it joins
     history.stride = stride
@@ -352,6 +360,28 @@ def test_L5_a_roll_back_that_nobody_was_told_of_is_found(stride: int) -> None:
     ]
     history.witnesses[0].moments += resumed
     assert {"doubled", "reordered"} & set(history.check(Promise.HEALED)), "it resumed, and was not told"
+
+
+def test_L1_who_hears_an_unknown_prev_has_to_resume_where_a_store_may_roll_back() -> None:
+    history = spoken()
+    cursor = history.head
+    history.send("a")
+    moments = history.witnesses[0].moments
+    moments[-1] = Heard(replace(history.log[-1], prev="77-0"))
+    assert history.check(Promise.HEALED) == ["gap"]
+    moments += [Resumed(history.head, None, cursor), Read((history.log[-1],))]
+    assert history.check(Promise.HEALED) == []
+
+
+def test_L5_what_was_heard_beyond_the_cursor_of_a_client_that_resumes_does_not_count() -> None:
+    """It came while the pages before it were still read, from a primary that was none any more."""
+    history = spoken()
+    cursor = history.head
+    elsewhere = Event(history.next_id, cursor, "chat.posted", "k5", "text 5")
+    history.witnesses[0].moments += [Heard(elsewhere), Resumed(cursor, None, cursor)]
+    history.stride = 2
+    history.send("a")
+    assert history.check(Promise.HEALED) == []
 
 
 def test_L5_a_message_that_came_back_twice_is_found() -> None:

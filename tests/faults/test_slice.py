@@ -12,14 +12,16 @@ from tests.faults.run import play
 pytestmark = [pytest.mark.faults, pytest.mark.integration, pytest.mark.timeout(180)]
 
 SEED = 1
+ALONE = ("node and store killed", "store killed", "disk full", "clients half-open")
+SHARED = ("lost reply: write", "node killed", "store killed", "store cut off")
 FAILOVER = ("primary killed, its tail rolled back",)
 
 
 @pytest.mark.parametrize(
     ("stage", "seconds", "only"),
     [
-        ("embedded", 9, ()),
-        ("single", 9, ()),
+        ("embedded", 8, ALONE),
+        ("single", 8, SHARED),
         ("sentinel", 1, FAILOVER),
         ("replicated", 1, ("primary killed",)),
         ("cluster", 1, FAILOVER),

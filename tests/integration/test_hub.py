@@ -247,11 +247,19 @@ async def test_L5_a_rolled_back_log_is_said(house: House, since: str) -> None:
     assert len(house.listener.named("reset")) == 1
 
 
-async def test_R5_people_whom_a_rolled_back_store_has_forgotten_come_again(house: House) -> None:
+@pytest.mark.parametrize("others_since", [0, 1, 2])
+async def test_R5_people_whom_a_rolled_back_store_has_forgotten_come_again(
+    house: House, others_since: int
+) -> None:
+    """Whether the version went back, is the same again or has gone on: who is here and not in the value joins again."""
+    await house.log.resume(house.slug, None, 1, 1_000)  # the epoch is older than what is lost
     failover = RolledBack(house)
     await failover.here()
     await house.open()
     await failover.back()
+    for version in range(others_since):
+        bob = Live({"p1": Peer("p1", "bob", f"d{version}", "n1", "s1")})
+        await house.log.write(house.slug, (), live=LiveSwap(version, live_values.encode(bob)))
     house.hub.restored(channel(house.slug))
     await until(lambda: house.listener.named("reset"), "the reset, so that they join again")
 

@@ -11,6 +11,7 @@ import redis.asyncio as redis
 from tests.protocol.conftest import OpenServer
 from tests.protocol.phrases import history, join, meet, new_key, page, say, texts
 from tests.support.client import Client
+from tests.support.condition import until
 from tests.support.fleet import Fleet
 from tests.support.people import Pair
 from tests.support.redis_servers import running
@@ -168,6 +169,20 @@ async def test_L3_same_key_in_another_room_is_a_conflict(connect: Fleet, pair: P
     error = await mentor.refused("chat.send", {"room": other.room, "key": key, "text": "here"})
     assert error["code"] == "conflict"
     assert await texts(mentor, other.room) == []
+
+
+async def test_L3_a_room_that_somebody_got_later_counts_as_well(connect_python: Fleet, pair: Pair) -> None:
+    mentor, _ = await meet(connect_python, pair)
+    other = await connect_python.server.pair(mentor=(pair.mentor.name, pair.mentor.email))
+    await join(mentor, other.room)
+
+    async def noticed() -> bool:
+        key = new_key()
+        await say(mentor, pair.room, "here", key=key)
+        again = await mentor.ask("chat.send", {"room": other.room, "key": key, "text": "here"})
+        return not again["ok"] and again["error"]["code"] == "conflict"
+
+    await until(noticed, "the keys of the first room to be claimed", timeout_s=5)
 
 
 async def test_L3_a_flood_over_the_rate_leaves_no_key_for_long(

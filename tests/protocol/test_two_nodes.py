@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from signaling.stores.redis_client import connect
+from signaling.stores.registry import person_channel
 from tests.protocol.conftest import OpenServer
 from tests.protocol.phrases import OFFER, InCall, history, join, new_key, say
+from tests.support.condition import until
 from tests.support.fleet import Fleet
 from tests.support.people import Pair
 from tests.support.processes import send_signal
@@ -134,3 +137,23 @@ async def test_R2_a_node_that_was_counted_dead_has_its_people_resume(
     assert (answer["you"]["peer"], bool(answer["you"]["media"])) == (peer, True)
     await two.callee.next_push("peer", {"peer": peer, "state": "here"}, timeout_s=5)
     await two.callee.next_push("person", {"person": pair.mentor.person, "online": True}, timeout_s=5)
+
+
+async def test_R1_who_is_online_is_known_again_after_the_store_forgot(
+    connect_python: Fleet, nodes: tuple[Server, Server], store_url: str
+) -> None:
+    """A failover may lose who has a socket: the nodes, whose channels were cut by it, say so again."""
+    pair, two = await two_in_room(connect_python, nodes)
+    store = connect(store_url, 5)
+    sockets = f"{person_channel(pair.mentor.person)}:sockets"
+    await store.run("DEL", sockets)
+    await store.on_each_primary("CLIENT", "KILL", "TYPE", "pubsub")
+
+    async def known() -> bool:
+        return bool(await store.run("HLEN", sockets))
+
+    await until(known, "the mentor's socket")
+    await store.aclose()
+    online = {one["person"]: one["online"] for one in (await join(two.callee, pair.room))["people"]}
+    assert online == {pair.mentor.person: True, pair.mentee.person: True}
+    assert not two.caller.is_closed

@@ -82,6 +82,9 @@ class RawSocket:
             )
             opened = await socket.receive_str(timeout=RECEIVE_S)
             assert opened.startswith("0"), opened
+        except aiohttp.WSMessageTypeError as error:
+            await http.close()
+            raise ClosedError from error
         except BaseException:
             await http.close()
             raise

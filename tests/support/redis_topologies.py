@@ -22,8 +22,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from tests.support.condition import until
-from tests.support.needs import needs_program
 from tests.support.processes import send_signal, with_us
+from tests.support.redis_servers import program
 
 START_S = 15
 LOCAL = "127.0.0.1"
@@ -60,11 +60,18 @@ def free_port() -> int:
 class RedisServer:
     """One process with an append-only file that is synced before every answer."""
 
-    def __init__(self, *more: str, folder: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *more: str,
+        folder: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        engine: str = "redis",
+    ) -> None:
         self.port = free_port()
         self.more = list(more)
         self.folder = folder or Path(tempfile.mkdtemp(prefix="redis-"))
         self._env = env
+        self._engine = engine
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -93,7 +100,7 @@ class RedisServer:
     async def _spawn(self, *arguments: str) -> None:
         with (self.folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(*with_us(), needs_program("redis-server"), *arguments),
+                *(*with_us(), program(self._engine), *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
