@@ -101,8 +101,8 @@ wheel: setup ## the wheel, with the web client in it, in ./dist
 	$(BIN)/pip wheel -qq --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
-bench: setup system-packages ## what a message, a socket and a room cost, as Markdown (three minutes)
-	$(BIN)/python -m tests.bench
+bench: setup system-packages ## what a message, a socket and a room cost, as Markdown (seven minutes)
+	@$(BIN)/python -m tests.bench $(PARTS) $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS))
 
 clean: ## away with all that make made (./data stays)
 	rm -rf $(VENV) dist web_client/dist web_client/node_modules

@@ -170,11 +170,13 @@ class Nodes:
         return None if node in self.alive else self._seen.get(node, 0)
 
     async def start(self) -> None:
-        """Announce this node, and give the others a beat's time to know of it before it serves. Raises `Unavailable`."""
+        """Announces this node. If there are others it beats twice more before it serves: then they know of it, and it knows
+        of those that start at the same moment. Whoever is not known counts as dead. Raises `Unavailable`."""
         await self._subscribe(node_channel(self.node))
-        self._judge(await self._registry.beat(self.node))
-        if len(self.alive) > 1:
-            await asyncio.sleep(2 * self._lease_ms / 3000)
+        self._judge(await self._registry.beat(self.node, take=0))
+        for _ in range(2 if len(self.alive) > 1 else 0):
+            await asyncio.sleep(self._lease_ms / 3000)
+            self._judge(await self._registry.beat(self.node, take=0))
 
     async def run(self) -> None:
         """Beats, and nothing else: what a beat brings is done beside it, so that slow work never looks like death."""

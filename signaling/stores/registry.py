@@ -56,8 +56,9 @@ class Registry:
         self._ring = Script(store, "ring")
         self._claim = Script(store, "claim")
 
-    async def beat(self, node: str) -> Beat:
-        now, nodes, due = await self._beat(["{nodes}:seen", "{nodes}:due"], [node, CLAIM_MS, DUE_MAX])
+    async def beat(self, node: str, *, take: int = DUE_MAX) -> Beat:
+        """With the rooms that this node takes, `take` at most."""
+        now, nodes, due = await self._beat(["{nodes}:seen", "{nodes}:due"], [node, CLAIM_MS, take])
         seen = {nodes[i].decode(): int(float(nodes[i + 1])) for i in range(0, len(nodes), 2)}
         return Beat(now=int(now), seen=seen, due=[slug.decode() for slug in due])
 

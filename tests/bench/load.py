@@ -8,12 +8,15 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgpack
+
 from tests.support.people import Person
 from tests.support.raw import Packet, RawSocket, packed
 
 
 class Talker:
-    """One device in one room. `acked_s` and `heard_s`: how long each acknowledgement and each delivery took."""
+    """One device in one room. `acked_s` and `heard_s`: how long each acknowledgement and each delivery took; `sizes`: the
+    bytes of the newest packet of each kind."""
 
     def __init__(self, url: str, person: Person, room: str) -> None:
         self._url = url
@@ -26,6 +29,7 @@ class Talker:
         self.acked_s: list[float] = []
         self.heard_s: list[float] = []
         self.refused = 0
+        self.sizes: dict[str, int] = {}
         self.call: dict[str, Any] = {}
         self.peer = ""
 
@@ -53,12 +57,14 @@ class Talker:
         while True:
             packet = await self._socket.receive(timeout_s=600)
             now = time.perf_counter()
-            if packet["type"] == Packet.ACK:
+            kind = "ack" if packet["type"] == Packet.ACK else packet["data"][0]
+            self.sizes[kind] = len(msgpack.packb(packet))
+            if kind == "ack":
                 self.refused += not packet["data"][0]["ok"]
                 self.acked_s.append(now - self._sent_at.pop(packet["id"]))
-            elif packet["data"][0] == "log" and "text" in packet["data"][1]:
+            elif kind == "log" and "text" in packet["data"][1]:
                 self.heard_s.append(now - float(packet["data"][1]["text"].split()[0]))
-            elif packet["data"][0] == "call.signal":
+            elif kind == "call.signal":
                 self.heard_s.append(now - float(packet["data"][1]["description"]["sdp"].split()[0]))
 
     async def say(self, size: int) -> None:
@@ -75,7 +81,18 @@ class Talker:
     async def _send(self, event: str, words: dict[str, Any]) -> None:
         self._number += 1
         self._sent_at[self._number] = time.perf_counter()
-        await self._socket.send_bytes(packed(Packet.EVENT, [event, words], number=self._number))
+        frame = packed(Packet.EVENT, [event, words], number=self._number)
+        self.sizes["request"] = len(frame)
+        await self._socket.send_bytes(frame)
+
+    async def say_and_wait(self, size: int) -> None:
+        """A message whose answer is waited for, of a talker that does not listen."""
+        start = time.perf_counter()
+        words = {"room": self._room, "key": str(uuid.uuid4()), "text": "".ljust(size, ".")}
+        self._number += 1
+        answer = await self._socket.ask("chat.send", words, number=self._number)
+        assert answer["ok"], answer
+        self.acked_s.append(time.perf_counter() - start)
 
     async def leave(self) -> None:
         """Gone without a word."""
@@ -93,8 +110,3 @@ async def at_pace(per_s: float, seconds: float, act: Callable[[int], Awaitable[N
         await act(number)
         number += 1
     return number
-
-
-def percentile(values: list[float], share: float) -> float:
-    """In milliseconds; 0 of nothing."""
-    return sorted(values)[int(len(values) * share)] * 1000 if values else 0.0
