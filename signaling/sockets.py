@@ -288,10 +288,13 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             raise Unavailable("This server is being restarted.", retry_ms=1_000)
         if len(self._connections) + len(self._entering) > self._limits.sockets_max:
             raise Unavailable("This server is full at this moment.", retry_ms=FULL_RETRY_MS)
+        if self._service.overdue:
+            raise Unavailable("This server is catching up with its store.", retry_ms=FULL_RETRY_MS)
         auth = answers.strictly(_auth, bytes(data))
         request = self.environ.get(socket.sid, {}).get("aiohttp.request")
         identity = await self._door.identify(auth, request, socket.origin)
         connection = SocketConnection(socket, identity, self._limits)
+        await self._nodes.hear(connection)
         try:
             await self._nodes.join(connection)
         except BaseException:
