@@ -59,6 +59,40 @@ async def test_what_works_at_once_takes_the_place_of_what_waits() -> None:
     await waiting.stop()
 
 
+async def test_what_was_under_way_when_a_newer_one_came_does_not_come_back() -> None:
+    store, waiting = Away(), Unfinished()
+    newer = asyncio.Event()
+
+    async def slow() -> None:
+        await newer.wait()
+        await store.work("older")()
+
+    older = asyncio.create_task(waiting.attempt("room", slow))
+    await asyncio.sleep(0)
+    await waiting.attempt("room", store.work("newer"))
+    newer.set()
+    await older
+    store.back = True
+    await until(lambda: not len(waiting), "the end of it")
+    assert store.done == ["newer"]
+
+
+async def test_what_a_newer_one_took_the_place_of_during_the_round_is_not_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unfinished, "AT_ONCE", 1)
+    store, waiting = Away(), Unfinished()
+
+    async def meanwhile() -> None:
+        await waiting.attempt("room", store.work("newer"))
+        store.back = True
+
+    await waiting.attempt("first", store.work("first"), meanwhile)
+    await waiting.attempt("room", store.work("older"))
+    await until(lambda: not len(waiting), "the end of it")
+    assert store.done == ["newer"]
+
+
 async def test_what_begins_anew_while_it_is_done_again_waits_on() -> None:
     """As a room does that is looked at and for which still nobody can be woken."""
     store, waiting = Away(), Unfinished()
