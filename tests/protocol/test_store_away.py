@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,6 +22,8 @@ from tests.support.client import Client, RefusedError
 from tests.support.condition import until
 from tests.support.fleet import Fleet
 from tests.support.redis_servers import running
+from tests.support.redis_topologies import LOCAL, RedisServer
+from tests.support.server import Server
 
 pytestmark = pytest.mark.faults
 
@@ -77,6 +80,62 @@ async def test_R1_a_handshake_of_unknown_outcome_is_taken_back(
     await mentor.drop()
     gone = {"person": pair.mentor.person, "online": False}
     await mentee.next_push("person", gone, timeout_s=15)
+
+
+IMPATIENT = "from signaling import cli, service; service.LEAVES_MAX = 1; cli.main()"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def impatient(tmp_path: Path) -> AsyncIterator[tuple[Server, RedisServer]]:
+    """A server that lets nobody in while a single socket waits to be taken back, and its store."""
+    redis = await RedisServer().start()
+    settings = {"TELEMENTOR_REDIS": f"redis://{LOCAL}:{redis.port}"}
+    server = await Server(tmp_path, settings, program=(sys.executable, "-c", IMPATIENT)).start()
+    yield server, redis
+    await server.close()
+    await redis.close()
+
+
+async def test_R1_nobody_is_let_in_while_too_many_wait_to_be_taken_back(
+    connect_python: Fleet, impatient: tuple[Server, RedisServer]
+) -> None:
+    """None of them is ever given up: it would be online for ever."""
+    server, _ = impatient
+    pair = await server.pair()
+    mentee = await connect_python(pair.mentee, server=server)
+    await join(mentee, pair.room)
+    mentor = await connect_python(pair.mentor, server=server)
+    store = connect(server.settings["TELEMENTOR_REDIS"], 5)
+    sockets = f"{person_channel(pair.mentor.person)}:sockets"
+    await refuse(store, sockets)
+    await mentor.drop()
+
+    async def refused() -> str | None:
+        try:
+            client = await connect_python(pair.mentee, server=server)
+        except RefusedError as error:
+            return str(error.error["message"])
+        await client.drop()
+        return None
+
+    assert "catching up" in await until(refused, "the bound")
+    await store.run("DEL", sockets)
+    await mentee.next_push("person", {"person": pair.mentor.person, "online": False}, timeout_s=15)
+    assert await refused() is None
+    await store.aclose()
+
+
+async def test_R1_a_handshake_that_was_not_tried_leaves_nothing_to_take_back(
+    connect_python: Fleet, impatient: tuple[Server, RedisServer]
+) -> None:
+    """Whose channel cannot be heard is not registered."""
+    server, redis = impatient
+    pair = await server.pair()
+    await redis.kill()
+    for _ in range(2):
+        with pytest.raises(RefusedError) as refusal:
+            await connect_python(pair.mentor, server=server)
+        assert "cannot reach its store" in refusal.value.error["message"]
 
 
 async def test_K1_a_ring_is_not_heard_again_because_no_node_could_be_woken(
