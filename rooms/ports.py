@@ -182,8 +182,9 @@ class RoomLog(Protocol):
 
     async def live(self, slug: str) -> LiveValue: ...
 
-    async def heads(self, slugs: Sequence[str]) -> list[Head]:
-        """Where each of these rooms stands, in one trip to each part of the store. Epoch "" for a room that has no log."""
+    async def heads(self, slugs: Sequence[str]) -> list[Head | None]:
+        """Where each of these rooms stands, in one trip to each part of the store; None for a room whose part is away. Epoch
+        "" for a room that has no log."""
         ...
 
     async def mark_read(self, slug: str, person: str, event_id: str, push: bytes) -> bool:

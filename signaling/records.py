@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from rooms import chat, events
 from rooms.commands import ChatDelete, ChatReact
-from rooms.errors import Conflict, Gone, NotFound
+from rooms.errors import Conflict, Gone, NotFound, Unavailable
 from rooms.events import ChatEdited, ChatPosted, ChatReacted, Event
 from rooms.log import Entry, wire
 from rooms.ports import Draft, Request, Rewrite, RoomLog, Stale
@@ -25,7 +25,7 @@ from signaling.settings import Settings
 from signaling.stores.embedded import EmbeddedStore
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import person_channel
-from signaling.stores.store import Store
+from signaling.stores.store import RETRY_MS, Store
 
 FORMAT = 1
 PAGE = 200
@@ -48,6 +48,8 @@ async def export(settings: Settings, slug: str) -> AsyncGenerator[str, None]:
         record = await directory.kept_room(slug)
         room_log = RedisRoomLog(store)
         (head,) = await room_log.heads([slug])
+        if head is None:
+            raise Unavailable(retry_ms=RETRY_MS)
         floor = (await room_log.page(slug, before=None, after=None, limit=1, max_bytes=PAGE_BYTES)).floor
         now_ms = time.time_ns() // 1_000_000
         header = {

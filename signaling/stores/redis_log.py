@@ -141,21 +141,13 @@ class RedisRoomLog:
         version, blob = await self._store.run("HMGET", f"{{{slug}}}:live", "v", "s")
         return LiveValue(int(version or 0), blob or b"")
 
-    async def heads(self, slugs: Sequence[str]) -> list[Head]:
+    async def heads(self, slugs: Sequence[str]) -> list[Head | None]:
         asked: list[tuple[str, ...]] = []
         for slug in slugs:
             asked.append(("HMGET", f"{{{slug}}}:meta", "epoch", "tail", "key"))
             asked.append(("HGET", f"{{{slug}}}:live", "v"))
         answers = await self._store.each(*asked)
-        return [
-            Head(
-                epoch=(epoch or b"").decode(),
-                id=(tail or b"").decode() or None,
-                key=(key or b"").decode() or None,
-                version=int(version or 0),
-            )
-            for (epoch, tail, key), version in zip(answers[::2], answers[1::2], strict=True)
-        ]
+        return [_head(meta, version) for meta, version in zip(answers[::2], answers[1::2], strict=True)]
 
     async def mark_read(self, slug: str, person: str, event_id: str, push: bytes) -> bool:
         keys = [f"{{{slug}}}:meta", f"{{{slug}}}:read", channel(slug)]
@@ -166,6 +158,13 @@ class RedisRoomLog:
 
     async def whisper(self, slug: str, push: bytes) -> None:
         await self._store.publish(channel(slug), b"P" + push)
+
+
+def _head(meta: Any, version: Any) -> Head | None:
+    if isinstance(meta, Exception) or isinstance(version, Exception):
+        return None
+    epoch, tail, key = ((value or b"").decode() for value in meta)
+    return Head(epoch=epoch, id=tail or None, key=key or None, version=int(version or 0))
 
 
 def _request_field(request: Request) -> str:

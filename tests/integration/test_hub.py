@@ -264,6 +264,29 @@ async def test_R5_people_whom_a_rolled_back_store_has_forgotten_come_again(
     await until(lambda: house.listener.named("reset"), "the reset, so that they join again")
 
 
+async def test_R5_a_step_that_is_shown_while_the_log_is_read_is_not_taken_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a repair is read after that of a commit which was done later."""
+    resident = await house.open()
+    read, go = house.log.resume, asyncio.Event()
+
+    async def late(*words: Any) -> Any:
+        answer = await read(*words)
+        await go.wait()
+        return answer
+
+    monkeypatch.setattr(house.log, "resume", late)
+    house.hub.restored(channel(house.slug))
+    bob = Live({**(await live_of(house)).peers, "p1": Peer("p1", "bob", "d1", "n1", "s1")})
+    written = await house.log.write(house.slug, (), live=LiveSwap(resident.version, live_values.encode(bob)))
+    house.hub.show_live(resident, written.version, bob)
+    go.set()
+    await until(lambda: resident.waiting is None, "the repair")
+    assert [(push["peer"], push["state"]) for push in house.listener.named("peer")] == [("p1", "here")]
+    assert house.listener.named("reset") == []
+
+
 async def test_R5_a_node_that_missed_steps_tells_the_sum_of_them(house: House) -> None:
     await house.open()
     here = Peer("p1", "bob", "d1", "n1", "s1")
