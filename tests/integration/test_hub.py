@@ -269,15 +269,17 @@ async def test_R5_a_step_that_is_shown_while_the_log_is_read_is_not_taken_back(
 ) -> None:
     """The answer to a repair is read after that of a commit which was done later."""
     resident = await house.open()
-    read, go = house.log.resume, asyncio.Event()
+    read, was_read, go = house.log.resume, asyncio.Event(), asyncio.Event()
 
     async def late(*words: Any) -> Any:
         answer = await read(*words)
+        was_read.set()
         await go.wait()
         return answer
 
     monkeypatch.setattr(house.log, "resume", late)
     house.hub.restored(channel(house.slug))
+    await was_read.wait()
     bob = Live({**(await live_of(house)).peers, "p1": Peer("p1", "bob", "d1", "n1", "s1")})
     written = await house.log.write(house.slug, (), live=LiveSwap(resident.version, live_values.encode(bob)))
     house.hub.show_live(resident, written.version, bob)
