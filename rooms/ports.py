@@ -72,7 +72,7 @@ class Found(Struct, frozen=True):
 
 
 class LiveValue(Struct, frozen=True):
-    """A room's live value with its version (0 and empty: none yet)."""
+    """A room's live value with its version (0 and empty: none yet). Versions grow, and none is used twice."""
 
     version: int
     blob: bytes
