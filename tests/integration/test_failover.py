@@ -160,10 +160,17 @@ async def test_L4_a_primary_that_wakes_up_beside_its_successor_gets_nothing_more
     )  # longer than the old one hangs: what it asked is answered late
     await house.channels.subscribe(channel("r"))
     promised: list[tuple[str, bool]] = []
+    follow, moved = house.store.on_moved, asyncio.Event()
+
+    def on_moved() -> None:
+        follow()
+        moved.set()
+
+    house.store.on_moved = on_moved
 
     async def write(name: str) -> None:
         for number in itertools.count():
-            key, knew = str(uuid.uuid4()), channel("r") in house.restored
+            key, knew = str(uuid.uuid4()), moved.is_set()
             with contextlib.suppress(Unavailable):
                 await house.say("r", f"{name}{number}", key)
                 promised.append((key, knew))
