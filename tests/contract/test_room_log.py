@@ -515,7 +515,14 @@ async def test_more_entries_than_one_step_takes_are_forgotten(
     await log.forget(slug, "bob", ids)
     assert await redis.xlen(f"{{{slug}}}:log") == 0
     assert await redis.hlen(f"{{{slug}}}:gone") == len(ids)
+
+
+async def test_a_read_mark_is_forgotten_without_an_entry(log: RedisRoomLog, slug: str) -> None:
+    first = (await say(log, slug, "x")).ids[0]
+    await log.mark_read(slug, "bob", first, b"push")
     await log.forget(slug, "bob", [])
+    resumed = await log.resume(slug, None, 10, BIG)
+    assert (resumed.read, [entry.id for entry in resumed.entries]) == ({}, [first])
 
 
 async def test_L8_of_two_edits_at_once_one_wins(log: RedisRoomLog, slug: str) -> None:
