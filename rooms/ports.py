@@ -175,6 +175,11 @@ class RoomLog(Protocol):
         ones. Never one that is to be kept. To be called until there is no more to do; may be cut short."""
         ...
 
+    async def forget(self, slug: str, person: str, ids: Sequence[str]) -> None:
+        """Removes these entries, which are no messages, and the person's read mark. A cursor on one of them stays good (L8).
+        Tells nobody. In steps, so that it may be cut short, and may be repeated."""
+        ...
+
     async def newest(self, slug: str, ref: str, request: Request) -> Found:
         """The entry that now holds the message first posted at `ref` (its deletion included). Raises `Conflict` for a key
         that was used with another verb."""

@@ -49,6 +49,7 @@ class RedisRoomLog:
         self._resume = Script(store, "resume", after="entries")
         self._page = Script(store, "page", after="entries")
         self._trim = Script(store, "trim", after="entries")
+        self._forget = Script(store, "forget")
         self._newest = Script(store, "newest", after="entries")
         self._read = Script(store, "read")
 
@@ -125,6 +126,12 @@ class RedisRoomLog:
         keys = _keys(slug, "log", "meta", "gone", "current", "bodies")
         removed, more = await self._trim(keys, [age_ms, count, TRIM_STEP])
         return Trimmed(int(removed), more=bool(more))
+
+    async def forget(self, slug: str, person: str, ids: Sequence[str]) -> None:
+        keys = _keys(slug, "log", "meta", "gone", "bodies", "read")
+        for start in range(0, len(ids) or 1, TRIM_STEP):
+            words: list[Word] = [person, self._replicas, *ids[start : start + TRIM_STEP]]
+            await self._forget(keys, words, replicas=self._replicas)
 
     async def newest(self, slug: str, ref: str, request: Request) -> Found:
         keys = _keys(slug, "log", "current", "keys:", "bodies", "meta")
@@ -203,7 +210,7 @@ def _fitting(
 DAY_MS = 86_400_000
 
 TRIM_STEP = 500
-"""Entries that one step of retention takes at most: the store answers nobody else meanwhile, for about a millisecond."""
+"""Entries that one step of a removal takes at most: the store answers nobody else meanwhile, for about a millisecond."""
 
 PLACE_BYTES = 160
 """What `rooms.log.wire` adds to a body at most: names, two ids, a time and a slug."""

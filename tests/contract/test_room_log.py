@@ -479,6 +479,52 @@ async def test_L8_a_deleted_message_is_nowhere(log: RedisRoomLog, slug: str) -> 
     assert isinstance(events.decode(found.entry.body), ChatDeleted)
 
 
+async def test_L8_forgotten_entries_are_nowhere_and_cursors_on_them_are_good(
+    log: RedisRoomLog, redis: Any, slug: str
+) -> None:
+    first = (await say(log, slug, "kept")).ids[0]
+    reactions = [(await react(log, slug, first, first)).ids[0] for _ in range(2)]
+    between = (await say(log, slug, "kept too")).ids[0]
+    reactions.append((await react(log, slug, first, first)).ids[0])
+    for person in ("ann", "bob"):
+        await log.mark_read(slug, person, first, b"push")
+    keys = {entry.id: entry.key for entry in (await log.resume(slug, None, 10, BIG)).entries}
+    for _ in range(2):
+        await log.forget(slug, "bob", [*reactions, f"{event_at(first) + 60_000}-0"])
+        assert await all_of(log, slug) == [first, between]
+        resumed = await log.resume(slug, None, 10, BIG)
+        assert (resumed.read, resumed.head) == ({"ann": first}, reactions[-1])
+        assert await redis.hkeys(f"{{{slug}}}:bodies") == [first.encode(), between.encode()]
+        assert sorted(await redis.hkeys(f"{{{slug}}}:gone")) == [id_.encode() for id_ in reactions]
+        for id_ in reactions:
+            assert await reset_of(log, slug, id_, keys[id_]) is None
+            assert await reset_of(log, slug, id_, key()) == "diverged"
+    next_ = (await say(log, slug, "it goes on")).ids[0]
+    (entry,) = (await log.resume(slug, Seen(resumed.epoch, reactions[-1], None), 10, BIG)).entries
+    assert (entry.id, entry.prev) == (next_, reactions[-1])
+
+
+async def test_more_entries_than_one_step_takes_are_forgotten(
+    log: RedisRoomLog, redis: Any, slug: str
+) -> None:
+    pipe = redis.pipeline()
+    for number in range(2 * TRIM_STEP + 1):
+        pipe.xadd(f"{{{slug}}}:log", {"p": "", "k": key()}, id=f"1-{number + 1}")
+    await pipe.execute()
+    ids = [f"1-{number + 1}" for number in range(2 * TRIM_STEP + 1)]
+    await log.forget(slug, "bob", ids)
+    assert await redis.xlen(f"{{{slug}}}:log") == 0
+    assert await redis.hlen(f"{{{slug}}}:gone") == len(ids)
+
+
+async def test_a_read_mark_is_forgotten_without_an_entry(log: RedisRoomLog, slug: str) -> None:
+    first = (await say(log, slug, "x")).ids[0]
+    await log.mark_read(slug, "bob", first, b"push")
+    await log.forget(slug, "bob", [])
+    resumed = await log.resume(slug, None, 10, BIG)
+    assert (resumed.read, [entry.id for entry in resumed.entries]) == ({}, [first])
+
+
 async def test_L8_of_two_edits_at_once_one_wins(log: RedisRoomLog, slug: str) -> None:
     first = (await say(log, slug, "a")).ids[0]
     outcomes = await asyncio.gather(
