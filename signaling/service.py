@@ -134,6 +134,8 @@ class Service:
         me = peer_id(record.slug, person, connection.identity.device)
         before = resident.seats.get(connection.id)
         seat = self._hub.sit(resident, connection, me, several=several)
+        if several:
+            self._hub.has_several(connection)
         self._entered.setdefault(connection.id, {})[record.slug] = (record, me)
         try:
             limit = bounds.page_limit(command.limit, self._limits)
@@ -141,7 +143,8 @@ class Service:
             resumed = await self._log.resume(record.slug, seen, limit, self._rates.page_bytes)
             arrived = Peer(me, person, connection.identity.device, self._node, connection.id)
             await self._commit(record, lambda live: Decision(presence.enter(live, arrived)))
-            online = await self._registry.online([m.person for m in record.members], self._nodes.alive)
+            persons = [m.person for m in record.members]
+            online = await self._registry.online(persons, self._nodes.alive, unknown=False)
             resident.record.member(person)  # a removal that came while we waited
         except BaseException:
             if before is None:

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from typing import Any
 
+import pytest
 import redis.asyncio as redis
 
 from tests.protocol.conftest import OpenServer
@@ -171,18 +172,26 @@ async def test_L3_same_key_in_another_room_is_a_conflict(connect: Fleet, pair: P
     assert await texts(mentor, other.room) == []
 
 
-async def test_L3_a_room_that_somebody_got_later_counts_as_well(connect_python: Fleet, pair: Pair) -> None:
+@pytest.mark.parametrize("where", ["the same socket", "another socket"])
+async def test_L3_a_room_that_somebody_got_later_counts_as_well(
+    connect_python: Fleet, pair: Pair, where: str
+) -> None:
     mentor, _ = await meet(connect_python, pair)
     other = await connect_python.server.pair(mentor=(pair.mentor.name, pair.mentor.email))
-    await join(mentor, other.room)
+    there = mentor if where == "the same socket" else await connect_python(pair.mentor)
+    await join(there, other.room)
 
     async def noticed() -> bool:
+        """By a node that polls for such changes."""
         key = new_key()
-        await say(mentor, pair.room, "here", key=key)
-        again = await mentor.ask("chat.send", {"room": other.room, "key": key, "text": "here"})
-        return not again["ok"] and again["error"]["code"] == "conflict"
+        first = await mentor.ask("chat.send", {"room": pair.room, "key": key, "text": "here"})
+        again = await there.ask("chat.send", {"room": other.room, "key": key, "text": "here"})
+        return bool(first["ok"]) and not again["ok"] and again["error"]["code"] == "conflict"
 
-    await until(noticed, "the keys of the first room to be claimed", timeout_s=5)
+    if there is mentor:
+        assert await noticed()
+    else:
+        await until(noticed, "the keys of the first room to be claimed", timeout_s=5)
 
 
 async def test_L3_a_flood_over_the_rate_leaves_no_key_for_long(
