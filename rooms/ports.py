@@ -72,7 +72,7 @@ class Found(Struct, frozen=True):
 
 
 class LiveValue(Struct, frozen=True):
-    """A room's live value with its version (0 and empty: none yet)."""
+    """A room's live value with its version (0 and empty: none yet). Versions grow, and none is used twice."""
 
     version: int
     blob: bytes
@@ -175,6 +175,11 @@ class RoomLog(Protocol):
         ones. Never one that is to be kept. To be called until there is no more to do; may be cut short."""
         ...
 
+    async def forget(self, slug: str, person: str, ids: Sequence[str]) -> None:
+        """Removes these entries, which are no messages, and the person's read mark. A cursor on one of them stays good (L8).
+        Tells nobody. In steps, so that it may be cut short, and may be repeated."""
+        ...
+
     async def newest(self, slug: str, ref: str, request: Request) -> Found:
         """The entry that now holds the message first posted at `ref` (its deletion included). Raises `Conflict` for a key
         that was used with another verb."""
@@ -182,8 +187,9 @@ class RoomLog(Protocol):
 
     async def live(self, slug: str) -> LiveValue: ...
 
-    async def heads(self, slugs: Sequence[str]) -> list[Head]:
-        """Where each of these rooms stands, in one trip to each part of the store. Epoch "" for a room that has no log."""
+    async def heads(self, slugs: Sequence[str]) -> list[Head | None]:
+        """Where each of these rooms stands, in one trip to each part of the store; None for a room whose part is away. Epoch
+        "" for a room that has no log."""
         ...
 
     async def mark_read(self, slug: str, person: str, event_id: str, push: bytes) -> bool:

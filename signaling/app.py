@@ -103,6 +103,7 @@ class Node:
         self._promised = (0.0, "")
         self.store = connect(store_url, STORE_TIMEOUT_S, settings.store_connections)
         self.registry = Registry(self.store)
+        self.beating = connect(store_url, STORE_TIMEOUT_S, connections=2)
         room_log = RedisRoomLog(self.store, settings.replicas)
         self.channels = Channels(self.store, self._heard, self._restored)
         name = uuid.uuid4().hex[:12]
@@ -110,6 +111,7 @@ class Node:
         self.nodes = Nodes(
             name,
             self.registry,
+            Registry(self.beating),
             lease_ms=settings.node_lease_ms,
             sockets_per_person=settings.sockets_per_person,
             subscribe=self.channels.subscribe,
@@ -200,6 +202,7 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.channels.run(), name="channels")
             tasks.create_task(self.store.watch(), name="store")
+            tasks.create_task(self.beating.watch(), name="store of the beats")
             tasks.create_task(self.nodes.run(), name="beats")
             tasks.create_task(self.access.run(), name="access")
             tasks.create_task(self.hub.sweep(), name="sweep")
@@ -224,10 +227,11 @@ class Node:
         with contextlib.suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
                 await self.service.stop(LEAVE_S / 2)
-                await self.registry.depart(self.nodes.node)
+                await self.nodes.depart()
         await self.hub.stop()
         await self.channels.stop()
         await self.store.aclose()
+        await self.beating.aclose()
 
     async def ready(self) -> dict[str, Any]:
         """Rule "For operators": ready only while store and database answer, and not draining."""
@@ -287,7 +291,7 @@ class Node:
 
     async def _show_offline(self, record: RoomRecord) -> None:
         persons = [member.person for member in record.members]
-        online = await self.registry.online(persons, self.nodes.alive)
+        online = await self.registry.online(persons, self.nodes.alive, unknown=True)
         if resident := self.hub.resident(record.slug):
             for person in set(persons) - online:
                 push = pack(PersonPush(room=record.slug, person=person, online=False))

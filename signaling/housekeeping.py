@@ -70,14 +70,20 @@ class Housekeeping:
 
     async def _trim(self) -> None:
         """Room by room, and each in bounded steps: the store serves everybody else between two of them. A round that takes
-        longer than a turn is joined by the next node; they do each other no harm."""
-        removed, last = 0, ""
+        longer than a turn is joined by the next node; they do each other no harm. Raises `Unavailable` at its end if the
+        store did not answer for some rooms, which is a part of a Cluster that is away: the others are done."""
+        removed, put_off, last = 0, 0, ""
         while rooms := await self._directory.rooms_to_trim(after=last, limit=ROOMS_AT_ONCE):
             for slug, retention in rooms:
-                removed += await self._trim_room(slug, retention)
+                try:
+                    removed += await self._trim_room(slug, retention)
+                except Unavailable:
+                    put_off += 1
                 last = slug
         if removed:
             log.info("retention removed events", events=removed)
+        if put_off:
+            raise Unavailable(f"The store did not answer for {put_off} of the rooms.")
 
     async def _trim_room(self, slug: str, retention: Retention) -> int:
         removed, more = 0, True

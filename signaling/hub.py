@@ -35,7 +35,7 @@ LINGER_S = 30.0
 """A room stays heard this long after its last socket left: reloads and reconnects find it warm."""
 
 WAITING_MAX = 1_000
-"""Messages kept while a gap is read. Beyond it they are dropped: they are in the log, and the gap is read again."""
+"""Messages kept while a gap is read. More are dropped: the log has the events, and the next look at it finds them."""
 
 HELD_BYTES = 524_288
 """What may be held for a socket while it joins. Beyond it ephemeral pushes are dropped, then the socket is cut."""
@@ -78,6 +78,7 @@ class Resident(Struct):
     tail: str | None = None
     tail_key: str | None = None
     reread: frozenset[tuple[str, str]] = frozenset()
+    fell_behind: bool = False
     version: int = 0
     live: Live = Live()
     seats: dict[str, Seat] = field(default_factory=dict)
@@ -193,10 +194,11 @@ class Hub:
         if resident is None:
             return
         if resident.waiting is not None:
-            if len(resident.waiting) >= WAITING_MAX:
-                resident.waiting.clear()
-                log.warning("room fell behind", waiting=WAITING_MAX)
-            resident.waiting.append(message)
+            if len(resident.waiting) < WAITING_MAX:
+                resident.waiting.append(message)
+            elif not resident.fell_behind:
+                resident.fell_behind = True
+                log.warning("room fell behind", room=resident.slug, waiting=WAITING_MAX)
         else:
             self._take(resident, message)
 
@@ -292,9 +294,11 @@ class Hub:
         try:
             heads = await self._log.heads([resident.slug for resident in residents])
         except Unavailable:
-            return  # what is missed now is found when the channels are heard again
+            return  # what is missed now is found at the next look
         await asyncio.sleep(IN_FLIGHT_S)
         for (resident, tail, version), head in zip(before, heads, strict=True):
+            if head is None:
+                continue
             rolled_back = _order(head.id) < _order(tail) or head.version < version
             missed = (
                 _order(head.id) > _order(resident.tail)
@@ -329,13 +333,16 @@ class Hub:
         reread: set[tuple[str, str]] = set()
         more = True
         while more:
+            shown = resident.version
             seen = Seen(resident.epoch, resident.tail, resident.tail_key)
             found = await self._log.resume(resident.slug, seen, REPAIR_PAGE, REPAIR_BYTES)
             for entry in found.entries:
                 reread.add((entry.id, entry.key))
                 if found.reset is None:
                     self._deliver(resident, entry)
-            more = found.more and found.reset is None
+            # A step that was shown while this was read makes it old.
+            overtaken = resident.version != shown and found.version < resident.version
+            more = (found.more and found.reset is None) or overtaken
         resident.reread = frozenset(reread)
         forgotten = found.version < resident.version
         self._stand(resident, found)
@@ -360,6 +367,7 @@ class Hub:
     def _flow(self, resident: Resident) -> None:
         """Hands on what waited; from then on messages are handed on as they come."""
         waiting, resident.waiting = resident.waiting or deque[bytes](), None
+        resident.fell_behind = False
         for message in waiting:
             self.on_message(
                 channel(resident.slug), message

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -22,9 +23,16 @@ log = structlog.get_logger()
 REGISTER_MAX = 64
 """Sockets that are registered again at once after a channel was lost."""
 
+REGISTER_AGAIN_S = 1.0
+
+DAY_MS = 86_400_000
+"""The store remembers a node's last beat this long."""
+
 
 class Nodes:
-    """What it tells: `on_presence(person, online)` of every change that this node causes, `on_due(slug)` of every room
+    """`beats` is a registry on connections of its own: a beat waits behind nobody's request.
+
+    What it tells: `on_presence(person, online)` of every change that this node causes, `on_due(slug)` of every room
     that time has something to do for, `on_lost()` after other nodes died, `on_access(person)` that somebody's log-ins
     changed, `on_late()` that the others may have counted this node dead."""
 
@@ -32,6 +40,7 @@ class Nodes:
         self,
         node: str,
         registry: Registry,
+        beats: Registry,
         *,
         lease_ms: int,
         sockets_per_person: int,
@@ -41,20 +50,22 @@ class Nodes:
         self.node = node
         self.alive: frozenset[str] = frozenset({node})
         self._registry = registry
+        self._beats = beats
         self._lease_ms = lease_ms
         self._most = sockets_per_person
         self._subscribe = subscribe
         self._unsubscribe = unsubscribe
         self._seen: dict[str, int] = {}
         self._judges_from = 0
-        self._beat_at: int | None = None
+        self.beaten_at: int | None = None
+        """When this node last beat, in the store's milliseconds."""
         self._unattended: frozenset[str] = frozenset()
         self._attending: asyncio.Task[None] | None = None
         self._connections: dict[str, Connection] = {}
         self._by_person: dict[str, dict[str, Connection]] = {}
         self._since: dict[str, int] = {}
-        self._registering = asyncio.Semaphore(REGISTER_MAX)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._registering: dict[str, asyncio.Task[None]] = {}
+        self._free_to_register = asyncio.Semaphore(REGISTER_MAX)
         self.on_presence: Callable[[str, bool], Awaitable[None]]
         self.on_due: Callable[[str], Awaitable[None]]
         self.on_lost: Callable[[], Awaitable[None]]
@@ -152,23 +163,29 @@ class Nodes:
         """A person's channel is heard again after it was not: a dismissal may have been missed, and a store that failed over
         may have forgotten the sockets that are here."""
         for connection in self.of_person(_person(channel)):
-            task = asyncio.create_task(self._register_again(connection), name="sockets seen again")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            if connection.id not in self._registering:
+                task = asyncio.create_task(self._register_again(connection), name="sockets seen again")
+                self._registering[connection.id] = task
+                task.add_done_callback(partial(self._registered, connection.id))
+
+    def _registered(self, id_: str, _: asyncio.Task[None]) -> None:
+        del self._registering[id_]
 
     async def _register_again(self, connection: Connection) -> None:
-        with contextlib.suppress(Unavailable):  # then its channel is lost again, and restored later
-            async with self._registering:
-                since = self._since.get(connection.id)
-                if not self.is_connected(connection) or since is None:
-                    return
-                arrival = await self._register(connection, since)
-            if not self.is_connected(connection):
-                await self.leave(connection.identity.person, connection.id)
-            elif arrival.since is None:
-                connection.dismiss(ReplacedPush(reason="device"))
-            elif not arrival.was_online:
-                await self.on_presence(connection.identity.person, True)
+        """Until it is done, for as long as the socket is there."""
+        while self.is_connected(connection) and connection.id in self._since:
+            try:
+                async with self._free_to_register:
+                    arrival = await self._register(connection, self._since[connection.id])
+                if not self.is_connected(connection):
+                    await self.leave(connection.identity.person, connection.id)
+                elif arrival.since is None:
+                    connection.dismiss(ReplacedPush(reason="device"))
+                elif not arrival.was_online:
+                    await self.on_presence(connection.identity.person, True)
+                return
+            except Unavailable:
+                await asyncio.sleep(REGISTER_AGAIN_S)
 
     # Other nodes
 
@@ -177,16 +194,20 @@ class Nodes:
         one, the socket does. So what a failed request left behind is found whenever somebody looks."""
         if node == self.node:
             return None if socket in self._connections else now_ms
-        return None if node in self.alive else self._seen.get(node, 0)
+        return None if node in self.alive else self._seen.get(node, now_ms - DAY_MS)
 
     async def start(self) -> None:
         """Announces this node. If there are others it beats twice more before it serves: then they know of it, and it knows
         of those that start at the same moment. Whoever is not known counts as dead. Raises `Unavailable`."""
         await self._subscribe(node_channel(self.node))
-        self._judge(await self._registry.beat(self.node, take=0))
+        self._judge(await self._beats.beat(self.node, self._lease_ms, take=0))
         for _ in range(2 if len(self.alive) > 1 else 0):
             await asyncio.sleep(self._lease_ms / 3000)
-            self._judge(await self._registry.beat(self.node, take=0))
+            self._judge(await self._beats.beat(self.node, self._lease_ms, take=0))
+
+    async def depart(self) -> None:
+        """This node ends in order. Raises `Unavailable`."""
+        await self._beats.depart(self.node, self._lease_ms)
 
     async def run(self) -> None:
         """Beats, and nothing else: what a beat brings is done beside it, so that slow work never looks like death."""
@@ -194,7 +215,7 @@ class Nodes:
         while True:
             await asyncio.sleep(self._lease_ms / 3000)
             try:
-                beat = await self._registry.beat(self.node)
+                beat = await self._beats.beat(self.node, self._lease_ms)
             except Unavailable:
                 if not away:
                     log.warning("store is away")
@@ -211,13 +232,22 @@ class Nodes:
         if lost:
             log.warning("nodes lost", nodes=sorted(lost))
         self._unattended |= lost
-        late_ms, self._beat_at = beat.now - (self._beat_at or beat.now), beat.now
-        if late_ms > self._lease_ms and len(self.alive) > 1:
-            # The others have counted us dead and our people away or gone. Their clients know how to resume.
-            log.warning("this node was late", late_ms=late_ms)
+        last, self.beaten_at = self.beaten_at or beat.now, beat.now
+        if beat.now > last + self._lease_ms and self._others_beat_on(beat, last):
+            # They have counted us dead and our people away or gone. Our clients know how to resume.
+            log.warning("this node was late", late_ms=beat.now - last)
             self.on_late()
         if self._attending is None or self._attending.done():
             self._attending = asyncio.create_task(self._attend(beat.due), name="rooms that are due")
+
+    def _others_beat_on(self, beat: Beat, last: int) -> bool:
+        """Did another node beat while this one could not? When the store was away for all of them, nobody has judged."""
+        over = last + self._lease_ms
+        return any(
+            beat.seen[node] > over and beat.steady.get(node, 0) <= over
+            for node in beat.seen
+            if node != self.node
+        )
 
     async def _attend(self, due: Sequence[str]) -> None:
         """Rooms that could not be attended to are due again soon."""
@@ -237,8 +267,10 @@ class Nodes:
         if self._judges_from < 0:
             # The others could not beat either: they get a lease to do it.
             self._judges_from = beat.now + self._lease_ms
-        self._seen = dict(beat.seen)
-        fresh = {node for node, at in beat.seen.items() if at >= beat.now - self._lease_ms}
+        # A store that was failed over may have forgotten beats that we know of.
+        known = {node: at for node, at in self._seen.items() if at > beat.now - DAY_MS}
+        self._seen = {**known, **beat.seen}
+        fresh = {node for node, at in self._seen.items() if at >= beat.now - self._lease_ms}
         spared = self.alive if beat.now < self._judges_from else frozenset[str]()
         self.alive = frozenset(fresh | spared | {self.node})
 

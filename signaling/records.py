@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from rooms import chat, events
 from rooms.commands import ChatDelete, ChatReact
-from rooms.errors import Conflict, Gone, NotFound
+from rooms.errors import Conflict, Gone, NotFound, Unavailable
 from rooms.events import ChatEdited, ChatPosted, ChatReacted, Event
 from rooms.log import Entry, wire
 from rooms.ports import Draft, Request, Rewrite, RoomLog, Stale
@@ -25,7 +25,7 @@ from signaling.settings import Settings
 from signaling.stores.embedded import EmbeddedStore
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import person_channel
-from signaling.stores.store import Store
+from signaling.stores.store import RETRY_MS, Store
 
 FORMAT = 1
 PAGE = 200
@@ -48,6 +48,8 @@ async def export(settings: Settings, slug: str) -> AsyncGenerator[str, None]:
         record = await directory.kept_room(slug)
         room_log = RedisRoomLog(store)
         (head,) = await room_log.heads([slug])
+        if head is None:
+            raise Unavailable(retry_ms=RETRY_MS)
         floor = (await room_log.page(slug, before=None, after=None, limit=1, max_bytes=PAGE_BYTES)).floor
         now_ms = time.time_ns() // 1_000_000
         header = {
@@ -98,7 +100,8 @@ def _utc(at_ms: int) -> str:
 
 
 class Erased(Struct, frozen=True):
-    """How much there was. What an interrupted erasure had done before is not counted again."""
+    """How much there was; of reactions, those that they had not taken back. What an interrupted erasure had done
+    before is not counted again."""
 
     messages: int
     reactions: int
@@ -106,8 +109,9 @@ class Erased(Struct, frozen=True):
 
 
 async def erase(settings: Settings, person: str) -> Erased:
-    """The right to erasure: whoever it is can no longer log in, and what they wrote, their reactions, their name and address
-    are gone. Those who are in a room with them see it happen. May be interrupted, and is then called again.
+    """The right to erasure: whoever it is can no longer log in, and what they wrote, their reactions, those taken back too,
+    their read marks, their name and address are gone. Those who are in a room with them see it happen. What stays says that
+    somebody without a name deleted messages and started calls. May be interrupted, and is then called again.
     Raises PersonUnknownError, `Unavailable`, EmbeddedStoreError."""
     messages = reactions = 0
     async with open_directory(settings) as directory, open_store(settings) as store:
@@ -136,7 +140,7 @@ async def _until_they_are_out(store: Store, person: str) -> None:
 
 
 async def _erase_from(room_log: RoomLog, slug: str, person: str) -> tuple[int, int]:
-    """The numbers of messages and reactions that were taken back in one room."""
+    """The numbers of messages and reactions that were taken back in one room; of all reactions nothing is left."""
     messages: list[str] = []
     reactions: dict[tuple[str, str], str] = {}
     async for entry in _history(room_log, slug):
@@ -156,6 +160,13 @@ async def _erase_from(room_log: RoomLog, slug: str, person: str) -> tuple[int, i
     for (ref, emoji), since in reactions.items():
         reaction = ChatReact(room=slug, key=_key(slug, since), id=ref, emoji=emoji, on=False)
         taken_back += await _rewrite(room_log, person, reaction, "react", chat.react)
+    # Who is there has heard it now; nobody else will ask, as the room closes with its person.
+    reacted = [
+        entry.id
+        async for entry in _history(room_log, slug)
+        if isinstance(event := events.decode(entry.body), ChatReacted) and event.by == person
+    ]
+    await room_log.forget(slug, person, reacted)
     return len(messages), taken_back
 
 

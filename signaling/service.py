@@ -152,7 +152,8 @@ class Service:
             resumed = await self._log.resume(record.slug, seen, limit, self._rates.page_bytes)
             arrived = Peer(me, person, connection.identity.device, self._node, connection.id)
             await self._commit(record, lambda live: Decision(presence.enter(live, arrived)))
-            online = await self._registry.online([m.person for m in record.members], self._nodes.alive)
+            persons = [m.person for m in record.members]
+            online = await self._registry.online(persons, self._nodes.alive, unknown=False)
             resident.record.member(person)  # a removal that came while we waited
         except BaseException:
             if before is None:

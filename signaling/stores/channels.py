@@ -18,7 +18,7 @@ from redis.crc import key_slot
 from redis.exceptions import MovedError, ResponseError
 
 from rooms.errors import Unavailable
-from signaling.stores.store import AWAY, RETRY_MS, Store
+from signaling.stores.store import AWAY, RETRY_MS, Store, sent
 
 log = structlog.get_logger()
 
@@ -88,7 +88,7 @@ class Channels:
     async def unsubscribe(self, name: str) -> None:
         self._wanted.pop(name, None)
         self._missed.discard(name)
-        for ear in self._ears.values():
+        for ear in list(self._ears.values()):
             await ear.leave(name)
 
     async def _place(self, name: str) -> None:
@@ -176,7 +176,7 @@ class Ear:
             return  # all that is wanted is asked for once the connection is there
         # The listener finds a broken connection.
         with contextlib.suppress(*AWAY):
-            await self._connection.send_command(*command)
+            await sent(self._connection.send_command(*command))
 
     async def _live(self) -> None:
         connection: Any = None
@@ -185,7 +185,7 @@ class Ear:
             await connection.connect()
             self._connection = connection
             for name in list(self._names):
-                await connection.send_command("SSUBSCRIBE", name)
+                await sent(connection.send_command("SSUBSCRIBE", name))
             await self._listen(connection)
         except (*AWAY, Unavailable) as error:
             log.debug("connection ended", reason=type(error).__name__)
@@ -211,7 +211,7 @@ class Ear:
                 if pinged:
                     raise TimeoutError("no answer to a ping")
                 pinged = True
-                await connection.send_command("PING")
+                await sent(connection.send_command("PING"))
                 continue
             pinged = False
             if isinstance(message, list) and message[0] != b"pong":

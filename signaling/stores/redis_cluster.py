@@ -9,6 +9,8 @@ the caller's to know, while the map is asked for again beside it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,16 +21,22 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError
 
 from rooms.errors import Unavailable
-from signaling.stores.store import AWAY, RETRY_MS, Store, Word, answered
+from signaling.stores.store import AWAY, RETRY_MS, Gate, Store, Word, answered, sent
+
+LOOK_EVERY_S = 1.0
+"""The map of a cluster that is not well is asked for this often at most."""
 
 REDIRECTIONS = 5
 """More of them than nodes agree in a moment: then it is `unavailable`."""
 
 
 class ClusterStore(Store):
-    def __init__(self, redis: RedisCluster, timeout_s: float) -> None:
+    def __init__(self, redis: RedisCluster, timeout_s: float, connections: int) -> None:
         self.redis: RedisCluster = redis
         self.timeout_s = timeout_s
+        # One for each primary: one that hangs holds up nobody else's requests.
+        self._gates: defaultdict[str, Gate] = defaultdict(lambda: Gate(connections, timeout_s))
+        self._looked_s = -LOOK_EVERY_S
         self._looking: asyncio.Task[None] | None = None
 
     async def execute(self, key: str, *command: Word) -> Any:
@@ -59,30 +67,31 @@ class ClusterStore(Store):
     async def _each(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         await self.redis.initialize()
         parts: dict[Any, list[int]] = {}
+        answers: list[Any] = [RedisError("no primary serves this slot")] * len(commands)
         for number, command in enumerate(commands):
-            parts.setdefault(self.redis.get_node_from_key(str(command[1])), []).append(number)
+            with contextlib.suppress(*AWAY):
+                parts.setdefault(self.redis.get_node_from_key(str(command[1])), []).append(number)
         found = await asyncio.gather(
             *(self._on(node, [commands[number] for number in numbers]) for node, numbers in parts.items())
         )
-        answers: list[Any] = [None] * len(commands)
         for numbers, some in zip(parts.values(), found, strict=True):
             for number, answer in zip(numbers, some, strict=True):
+                answers[number] = answer
                 if isinstance(answer, AskError):  # or MovedError, which is one
-                    answers[number] = await self.execute(str(commands[number][1]), *commands[number])
-                elif isinstance(answer, Exception):
-                    raise answer
-                else:
-                    answers[number] = answer
+                    (answers[number],) = await self.in_turn(str(commands[number][1]), commands[number])
+        if all(isinstance(answer, Exception) for answer in answers):
+            raise answers[0]
         return answers
 
     async def _on(self, node: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """Never raises: a command that could not be executed, or was refused, is answered by its exception."""
-        sent = [PipelineCommand(number, *command) for number, command in enumerate(commands)]
+        asked = [PipelineCommand(number, *command) for number, command in enumerate(commands)]
         try:
-            await node.execute_pipeline(sent)
-            answers = [one.result for one in sent]
+            async with self._gates[node.name]:
+                await sent(node.execute_pipeline(asked))
+            answers = [one.result for one in asked]
         except AWAY as error:
-            answers = [error for _ in sent]
+            answers = [error for _ in asked]
         if any(_speaks_of_trouble(answer) for answer in answers):
             self.redis.nodes_manager.move_node_to_end_of_cached_nodes(node.name)  # asked last for the map
             self._look_soon()
@@ -97,7 +106,7 @@ class ClusterStore(Store):
 
     async def on_each_primary(self, *command: Word) -> list[Any]:
         await answered(self.redis.initialize())
-        return [await answered(node.execute_command(*command)) for node in self.redis.get_primaries()]
+        return [await answered(sent(node.execute_command(*command))) for node in self.redis.get_primaries()]
 
     async def ping(self) -> None:
         """A cluster of which one part is away still serves the rooms of all others: one answer is enough."""
@@ -123,8 +132,11 @@ class ClusterStore(Store):
         await answered(self.redis.nodes_manager.initialize())
 
     def _look_soon(self) -> None:
-        """One look at a time, however many requests have seen that the map is not right."""
-        if self._looking is None or self._looking.done():
+        """One look at a time, and not all the time, however many requests have seen that the map is not right: after it
+        redis-py opens every connection anew."""
+        now_s = asyncio.get_running_loop().time()
+        if (self._looking is None or self._looking.done()) and now_s >= self._looked_s + LOOK_EVERY_S:
+            self._looked_s = now_s
             self._looking = asyncio.create_task(self._look(), name="look at the cluster")
 
     async def _look(self) -> None:
@@ -156,7 +168,7 @@ def _speaks_of_trouble(answer: object) -> bool:
 
 async def _pong(node: ClusterNode) -> bool:
     try:
-        await node.execute_command("PING")
+        await sent(node.execute_command("PING"))
     except AWAY:
         return False
     return True

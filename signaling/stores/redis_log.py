@@ -49,6 +49,7 @@ class RedisRoomLog:
         self._resume = Script(store, "resume", after="entries")
         self._page = Script(store, "page", after="entries")
         self._trim = Script(store, "trim", after="entries")
+        self._forget = Script(store, "forget")
         self._newest = Script(store, "newest", after="entries")
         self._read = Script(store, "read")
 
@@ -126,6 +127,12 @@ class RedisRoomLog:
         removed, more = await self._trim(keys, [age_ms, count, TRIM_STEP])
         return Trimmed(int(removed), more=bool(more))
 
+    async def forget(self, slug: str, person: str, ids: Sequence[str]) -> None:
+        keys = _keys(slug, "log", "meta", "gone", "bodies", "read")
+        for start in range(0, len(ids) or 1, TRIM_STEP):
+            words: list[Word] = [person, self._replicas, *ids[start : start + TRIM_STEP]]
+            await self._forget(keys, words, replicas=self._replicas)
+
     async def newest(self, slug: str, ref: str, request: Request) -> Found:
         keys = _keys(slug, "log", "current", "keys:", "bodies", "meta")
         words: list[Word] = [ref, _request_field(request), self._replicas]
@@ -141,21 +148,13 @@ class RedisRoomLog:
         version, blob = await self._store.run("HMGET", f"{{{slug}}}:live", "v", "s")
         return LiveValue(int(version or 0), blob or b"")
 
-    async def heads(self, slugs: Sequence[str]) -> list[Head]:
+    async def heads(self, slugs: Sequence[str]) -> list[Head | None]:
         asked: list[tuple[str, ...]] = []
         for slug in slugs:
             asked.append(("HMGET", f"{{{slug}}}:meta", "epoch", "tail", "key"))
             asked.append(("HGET", f"{{{slug}}}:live", "v"))
         answers = await self._store.each(*asked)
-        return [
-            Head(
-                epoch=(epoch or b"").decode(),
-                id=(tail or b"").decode() or None,
-                key=(key or b"").decode() or None,
-                version=int(version or 0),
-            )
-            for (epoch, tail, key), version in zip(answers[::2], answers[1::2], strict=True)
-        ]
+        return [_head(meta, version) for meta, version in zip(answers[::2], answers[1::2], strict=True)]
 
     async def mark_read(self, slug: str, person: str, event_id: str, push: bytes) -> bool:
         keys = [f"{{{slug}}}:meta", f"{{{slug}}}:read", channel(slug)]
@@ -166,6 +165,13 @@ class RedisRoomLog:
 
     async def whisper(self, slug: str, push: bytes) -> None:
         await self._store.publish(channel(slug), b"P" + push)
+
+
+def _head(meta: Any, version: Any) -> Head | None:
+    if isinstance(meta, Exception) or isinstance(version, Exception):
+        return None
+    epoch, tail, key = ((value or b"").decode() for value in meta)
+    return Head(epoch=epoch, id=tail or None, key=key or None, version=int(version or 0))
 
 
 def _request_field(request: Request) -> str:
@@ -204,7 +210,7 @@ def _fitting(
 DAY_MS = 86_400_000
 
 TRIM_STEP = 500
-"""Entries that one step of retention takes at most: the store answers nobody else meanwhile, for about a millisecond."""
+"""Entries that one step of a removal takes at most: the store answers nobody else meanwhile, for about a millisecond."""
 
 PLACE_BYTES = 160
 """What `rooms.log.wire` adds to a body at most: names, two ids, a time and a slug."""

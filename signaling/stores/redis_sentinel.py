@@ -40,8 +40,8 @@ class PrimaryPool(SentinelConnectionPool):
 
 
 class SentinelStore(OneStore):
-    def __init__(self, redis: Redis, timeout_s: float) -> None:
-        super().__init__(redis, timeout_s)
+    def __init__(self, redis: Redis, timeout_s: float, connections: int) -> None:
+        super().__init__(redis, timeout_s, connections)
         self._pool = cast("PrimaryPool", redis.connection_pool)
         self._pool.on_moved = self._moved
 
@@ -53,3 +53,8 @@ class SentinelStore(OneStore):
             await asyncio.sleep(LOOK_EVERY_S)
             with contextlib.suppress(*AWAY):  # no Sentinel answers, or they know of no primary now
                 await self._pool.get_master_address()
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        for sentinel in self._pool.sentinel_manager.sentinels:
+            await sentinel.aclose()

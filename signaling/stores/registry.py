@@ -22,10 +22,12 @@ DUE_MAX = 64
 
 
 class Beat(Struct, frozen=True):
-    """`seen`: every node of the last day and when it was last alive, in the store's milliseconds, like `now`."""
+    """Of every node of the last day, in the store's milliseconds, like `now`: when it was last alive (`seen`), and since
+    when it has beaten without a gap of a lease (`steady`)."""
 
     now: int
     seen: Mapping[str, int]
+    steady: Mapping[str, int]
     due: Sequence[str]
 
 
@@ -53,18 +55,19 @@ class Registry:
         self._connect = Script(store, "connect")
         self._disconnect = Script(store, "disconnect")
         self._beat = Script(store, "beat")
+        self._depart = Script(store, "depart")
         self._ring = Script(store, "ring")
         self._claim = Script(store, "claim")
 
-    async def beat(self, node: str, *, take: int = DUE_MAX) -> Beat:
+    async def beat(self, node: str, lease_ms: int, *, take: int = DUE_MAX) -> Beat:
         """With the rooms that this node takes, `take` at most."""
-        now, nodes, due = await self._beat(["{nodes}:seen", "{nodes}:due"], [node, CLAIM_MS, take])
-        seen = {nodes[i].decode(): int(float(nodes[i + 1])) for i in range(0, len(nodes), 2)}
-        return Beat(now=int(now), seen=seen, due=[slug.decode() for slug in due])
+        keys = ["{nodes}:seen", "{nodes}:due", "{nodes}:steady"]
+        now, seen, steady, due = await self._beat(keys, [node, CLAIM_MS, take, lease_ms])
+        return Beat(int(now), _times(seen), _times(steady), [slug.decode() for slug in due])
 
-    async def depart(self, node: str) -> None:
-        """A node that ends in order is dead at once, not after its lease."""
-        await self._store.run("ZADD", "{nodes}:seen", 1, node)
+    async def depart(self, node: str, lease_ms: int) -> None:
+        """A node that ends in order is dead at once, not after its lease, and its people are away since then."""
+        await self._depart(["{nodes}:seen"], [node, lease_ms])
 
     async def due(self, slug: str, at_ms: int | None) -> None:
         """Wake some node for this room at that time; None: time has nothing to do there any more."""
@@ -95,10 +98,15 @@ class Registry:
         sockets = await self._disconnect([f"{person_channel(person)}:sockets"], [socket])
         return _any_alive(sockets, alive)
 
-    async def online(self, persons: Collection[str], alive: Collection[str]) -> set[str]:
-        """Those of `persons` who have a socket on a node that is alive (R1)."""
+    async def online(self, persons: Collection[str], alive: Collection[str], *, unknown: bool) -> set[str]:
+        """Those of `persons` who have a socket on a node that is alive (R1). `unknown`: are those counted whom a part of the
+        store holds that is away?"""
         rows = await self._store.each(*(("HVALS", f"{person_channel(person)}:sockets") for person in persons))
-        return {person for person, sockets in zip(persons, rows, strict=True) if _any_alive(sockets, alive)}
+        return {
+            person
+            for person, sockets in zip(persons, rows, strict=True)
+            if (unknown if isinstance(sockets, Exception) else _any_alive(sockets, alive))
+        }
 
     async def claim(self, person: str, key: str, slug: str) -> bool:
         """True when this key of this person belongs to this room now, for `CLAIM_KEY_S`; `keep` makes it last (L3)."""
@@ -131,6 +139,10 @@ class Registry:
 
 def _key(person: str, key: str) -> str:
     return f"{person_channel(person)}:key:{key.lower()}"
+
+
+def _times(pairs: list[bytes]) -> dict[str, int]:
+    return {pairs[i].decode(): int(float(pairs[i + 1])) for i in range(0, len(pairs), 2)}
 
 
 def _any_alive(sockets: list[bytes], alive: Collection[str]) -> bool:

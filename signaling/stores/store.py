@@ -41,15 +41,37 @@ class TooFewReplicasError(RedisError):
     """Written, but not on as many replicas as were asked for."""
 
 
-def options(timeout_s: float, connections: int) -> dict[str, Any]:
+def options(timeout_s: float) -> dict[str, Any]:
     """How every client of redis-py is made here: bounded waits, and no retries."""
     return {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
-        "max_connections": connections,
     }
+
+
+class Gate:
+    """So many at once; more wait for their turn, at most `timeout_s`. redis-py's pools refuse at once."""
+
+    def __init__(self, most: int, timeout_s: float) -> None:
+        self._free = asyncio.Semaphore(most)
+        self._timeout_s = timeout_s
+
+    async def __aenter__(self) -> None:
+        async with asyncio.timeout(self._timeout_s if self._free.locked() else None):
+            await self._free.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._free.release()
+
+
+async def sent(command: Awaitable[Result]) -> Result:
+    """What redis-py and the event loop make of a connection that was reset while it lay idle is one thing: lost."""
+    try:
+        return await command
+    except RuntimeError as error:  # uvloop's word for a transport that is closed
+        raise ConnectionResetError(str(error)) from error
 
 
 async def answered(command: Awaitable[Result]) -> Result:
@@ -92,7 +114,7 @@ class Store(abc.ABC):
     @abc.abstractmethod
     async def each(self, *commands: Sequence[Word]) -> list[Any]:
         """The answers to commands that do not depend on each other, in one trip to each primary. The first operand of each
-        is its key. Raises `Unavailable` when one cannot be had."""
+        is its key. One that cannot be had is answered by an exception; raises `Unavailable` when none can."""
 
     @abc.abstractmethod
     async def on_each_primary(self, *command: Word) -> list[Any]:
@@ -131,25 +153,24 @@ class Store(abc.ABC):
 class OneStore(Store):
     """One Redis or Valkey."""
 
-    def __init__(self, redis: Redis, timeout_s: float) -> None:
+    def __init__(self, redis: Redis, timeout_s: float, connections: int) -> None:
         self.redis: Redis = redis
         self.timeout_s = timeout_s
+        self._gate = Gate(connections, timeout_s)
 
     async def execute(self, key: str, *command: Word) -> Any:
-        return await self.redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        async with self._gate:
+            return await sent(self.redis.execute_command(*command))  # type: ignore[no-untyped-call]
 
     async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
-        return await self._together(commands, raise_on_error=False)
-
-    async def each(self, *commands: Sequence[Word]) -> list[Any]:
-        return await answered(self._together(commands, raise_on_error=True))
-
-    async def _together(self, commands: Sequence[Sequence[Word]], *, raise_on_error: bool) -> list[Any]:
-        async with self.redis.pipeline(transaction=False) as pipe:
+        async with self._gate, self.redis.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
-            answers: list[Any] = await pipe.execute(raise_on_error=raise_on_error)
+            answers: list[Any] = await sent(pipe.execute(raise_on_error=False))
             return answers
+
+    async def each(self, *commands: Sequence[Word]) -> list[Any]:
+        return await answered(self.in_turn("", *commands))
 
     async def on_each_primary(self, *command: Word) -> list[Any]:
         return [await answered(self.execute("", *command))]

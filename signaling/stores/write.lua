@@ -59,8 +59,9 @@ end
 
 local answer = {'ok', version}
 if ARGV[9] ~= '' then
-  version = redis.call('HINCRBY', KEYS[6], 'v', 1)
-  redis.call('HSET', KEYS[6], 's', ARGV[10])
+  -- Never a number that was used before, also not by a primary whose last steps a failover lost: microseconds.
+  version = string.format('%.0f', math.max(version + 1, tonumber(now[1]) * 1000000 + tonumber(now[2])))
+  redis.call('HSET', KEYS[6], 'v', version, 's', ARGV[10])
   answer[2] = version
 end
 

@@ -67,6 +67,7 @@ class Row(Struct):
     counts: dict[str, float]
     acked_s: list[float]
     heard_s: list[float]
+    sizes: dict[str, int]
 
     def cells(self, one_node: float) -> list[str]:
         """As HEADINGS say."""
@@ -100,7 +101,10 @@ async def measure(folder: Path, seconds: float, say: Say) -> None:
 
 
 def _told(rows: list[Row]) -> str:
-    return table(HEADINGS, [row.cells(rows[0].cpu.nodes) for row in rows])
+    sizes = rows[0].sizes
+    pushed = sizes.get("log") or sizes.get("call.signal")
+    wire = f"Packets: request {sizes['request']} bytes, ack {sizes['ack']}, push {pushed}."
+    return f"{table(HEADINGS, [row.cells(rows[0].cpu.nodes) for row in rows])}\n\n{wire}"
 
 
 @asynccontextmanager
@@ -139,6 +143,7 @@ async def _row(place: AbstractAsyncContextManager[Town], seconds: float, apart: 
         counts={name: value / sent for name, value in spent.items()},
         acked_s=[value for talker in talkers for value in talker.acked_s],
         heard_s=[value for talker in talkers for value in talker.heard_s],
+        sizes={name: size for talker in talkers for name, size in talker.sizes.items()},
     )
 
 

@@ -44,6 +44,7 @@ async def measure(folder: Path, seconds: float, say: Say) -> None:
                 f"{(rss(busy) - before) / len(inside) / 1024:.1f} KiB",
             ]
         )
+        rows.append(["a node that nobody is on", "memory", f"{rss(empty) / 1_048_576:.0f} MiB"])
         rows += await _stored(here)
         rows += await _looked_at(here, busy, empty)
         await asyncio.gather(*(talker.leave() for talker in inside))

@@ -93,7 +93,7 @@ async def _beats(redis: RedisServer, store: Store, nodes: int) -> list[str]:
         await client.zadd("{nodes}:seen", {f"{number:012x}": now for number in range(nodes)})
 
     async def beat() -> None:
-        await registry.beat(f"{0:012x}")
+        await registry.beat(f"{0:012x}", 3_000)
 
     return [f"a beat among {nodes:,} nodes (every second)", *await _costs(redis, beat)]
 

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.contract, pytest.mark.integration]
 
 ALIVE = ("n1", "n2")
 MOST = 3
+LEASE_MS = 3_000
 
 
 @pytest.fixture(scope="module", params=["redis", "cluster"])
@@ -89,7 +90,7 @@ async def test_R1_sockets_that_a_store_forgot_are_registered_again_and_as_old_as
         was_online=True, since=second.since
     )
     assert await door.sockets() == {"s1", "s2"}
-    assert await door.registry.online([door.person, "nobody"], ALIVE) == {door.person}
+    assert await door.registry.online([door.person, "nobody"], ALIVE, unknown=False) == {door.person}
 
 
 async def test_sockets_per_person_the_oldest_goes(door: Door) -> None:
@@ -121,9 +122,11 @@ async def test_L3_a_key_belongs_to_the_room_that_claimed_it(door: Door) -> None:
 async def test_a_node_sees_the_others_and_what_is_due(door: Door) -> None:
     room = uuid.uuid4().hex
     await door.registry.due(room, 1)
-    assert room in (await door.registry.beat("n1")).due
-    beat = await door.registry.beat("n2")
+    assert room in (await door.registry.beat("n1", LEASE_MS)).due
+    beat = await door.registry.beat("n2", LEASE_MS)
     assert room not in beat.due, "it was taken"
     assert beat.seen["n1"] <= beat.now
-    await door.registry.depart("n1")
-    assert "n1" not in (await door.registry.beat("n2")).seen
+    await door.registry.depart("n1", LEASE_MS)
+    beat = await door.registry.beat("n2", LEASE_MS)
+    assert beat.now - LEASE_MS - 1_000 < beat.seen["n1"] < beat.now - LEASE_MS, "dead, and since now"
+    assert beat.steady["n2"] <= beat.now

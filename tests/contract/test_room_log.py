@@ -479,6 +479,52 @@ async def test_L8_a_deleted_message_is_nowhere(log: RedisRoomLog, slug: str) -> 
     assert isinstance(events.decode(found.entry.body), ChatDeleted)
 
 
+async def test_L8_forgotten_entries_are_nowhere_and_cursors_on_them_are_good(
+    log: RedisRoomLog, redis: Any, slug: str
+) -> None:
+    first = (await say(log, slug, "kept")).ids[0]
+    reactions = [(await react(log, slug, first, first)).ids[0] for _ in range(2)]
+    between = (await say(log, slug, "kept too")).ids[0]
+    reactions.append((await react(log, slug, first, first)).ids[0])
+    for person in ("ann", "bob"):
+        await log.mark_read(slug, person, first, b"push")
+    keys = {entry.id: entry.key for entry in (await log.resume(slug, None, 10, BIG)).entries}
+    for _ in range(2):
+        await log.forget(slug, "bob", [*reactions, f"{event_at(first) + 60_000}-0"])
+        assert await all_of(log, slug) == [first, between]
+        resumed = await log.resume(slug, None, 10, BIG)
+        assert (resumed.read, resumed.head) == ({"ann": first}, reactions[-1])
+        assert await redis.hkeys(f"{{{slug}}}:bodies") == [first.encode(), between.encode()]
+        assert sorted(await redis.hkeys(f"{{{slug}}}:gone")) == [id_.encode() for id_ in reactions]
+        for id_ in reactions:
+            assert await reset_of(log, slug, id_, keys[id_]) is None
+            assert await reset_of(log, slug, id_, key()) == "diverged"
+    next_ = (await say(log, slug, "it goes on")).ids[0]
+    (entry,) = (await log.resume(slug, Seen(resumed.epoch, reactions[-1], None), 10, BIG)).entries
+    assert (entry.id, entry.prev) == (next_, reactions[-1])
+
+
+async def test_more_entries_than_one_step_takes_are_forgotten(
+    log: RedisRoomLog, redis: Any, slug: str
+) -> None:
+    pipe = redis.pipeline()
+    for number in range(2 * TRIM_STEP + 1):
+        pipe.xadd(f"{{{slug}}}:log", {"p": "", "k": key()}, id=f"1-{number + 1}")
+    await pipe.execute()
+    ids = [f"1-{number + 1}" for number in range(2 * TRIM_STEP + 1)]
+    await log.forget(slug, "bob", ids)
+    assert await redis.xlen(f"{{{slug}}}:log") == 0
+    assert await redis.hlen(f"{{{slug}}}:gone") == len(ids)
+
+
+async def test_a_read_mark_is_forgotten_without_an_entry(log: RedisRoomLog, slug: str) -> None:
+    first = (await say(log, slug, "x")).ids[0]
+    await log.mark_read(slug, "bob", first, b"push")
+    await log.forget(slug, "bob", [])
+    resumed = await log.resume(slug, None, 10, BIG)
+    assert (resumed.read, [entry.id for entry in resumed.entries]) == ({}, [first])
+
+
 async def test_L8_of_two_edits_at_once_one_wins(log: RedisRoomLog, slug: str) -> None:
     first = (await say(log, slug, "a")).ids[0]
     outcomes = await asyncio.gather(
@@ -502,14 +548,25 @@ async def test_newest_knows_a_request_that_was_done(log: RedisRoomLog, slug: str
 
 async def test_live_values_are_compared_and_set(log: RedisRoomLog, slug: str) -> None:
     first = await log.write(slug, (), live=LiveSwap(0, b"one"))
-    assert first.version == 1
+    assert first.version > 0
     with pytest.raises(Stale):
         await log.write(slug, (posted("x", key()),), live=LiveSwap(0, b"lost"))
-    second = await log.write(slug, (posted("x", key()),), live=LiveSwap(1, b"two"))
-    assert await log.live(slug) == LiveValue(2, b"two")
+    second = await log.write(slug, (posted("x", key()),), live=LiveSwap(first.version, b"two"))
+    assert await log.live(slug) == LiveValue(second.version, b"two")
     head = (await log.heads([slug]))[0]
-    assert (head.version, head.id) == (2, second.ids[0])
+    assert (head.version, head.id) == (second.version, second.ids[0])
     assert len(await all_of(log, slug)) == 1, "what was refused has written nothing"
+
+
+async def test_R5_a_version_is_never_used_again(log: RedisRoomLog, redis: Any, slug: str) -> None:
+    """Not even after a failover that lost the last steps: what was decided on them is refused."""
+    first = await log.write(slug, (), live=LiveSwap(0, b"one"))
+    lost = await log.write(slug, (), live=LiveSwap(first.version, b"lost"))
+    await redis.hset(f"{{{slug}}}:live", mapping={"v": first.version, "s": b"one"})
+    again = await log.write(slug, (), live=LiveSwap(first.version, b"two"))
+    assert again.version != lost.version
+    with pytest.raises(Stale):
+        await log.write(slug, (), live=LiveSwap(lost.version, b"decided on what was lost"))
 
 
 async def test_L10_read_marks_go_forward_only(log: RedisRoomLog, slug: str) -> None:
@@ -549,12 +606,12 @@ async def test_L2_the_channel_tells_in_order_what_was_written(
     await ears.channels.subscribe(channel(slug))
     ids = [(await say(log, slug, f"{number}")).ids[0] for number in range(5)]
     await log.whisper(slug, b"- - typing x")
-    await log.write(slug, (posted("last", key()),), live=LiveSwap(0, b"blob"))
+    last = await log.write(slug, (posted("last", key()),), live=LiveSwap(0, b"blob"))
     await until(lambda: len(ears.heard) == 8, "all that was published")
     assert [message.split(b" ")[1].decode() for message in ears.heard[:5]] == ids
     assert ears.heard[5] == b"P- - typing x"
     assert ears.heard[6].startswith(b"L")
-    assert ears.heard[7] == b"S1 blob"
+    assert ears.heard[7] == f"S{last.version} blob".encode()
 
 
 async def test_L2_lost_channels_come_back_and_say_so(

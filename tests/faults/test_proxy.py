@@ -75,8 +75,8 @@ async def test_the_reply_that_is_lost_is_that_of_its_command(
 
 
 async def test_a_scripts_reply_is_known_by_its_name(through: Redis, proxy: Proxy) -> None:
-    registry = Registry(OneStore(through, 3))
-    await registry.beat("node")
+    registry = Registry(OneStore(through, 3, 8))
+    await registry.beat("node", 3_000)
     assert proxy.seen["beat"] >= 1
 
 

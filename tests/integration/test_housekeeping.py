@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from redis.crc import key_slot
 from structlog.testing import capture_logs
 
 from rooms import events
@@ -23,6 +24,7 @@ from signaling.stores.store import Store
 from signaling.stores.turns import Turns
 from tests.support.condition import until
 from tests.support.redis_servers import running
+from tests.support.redis_topologies import Cluster, RedisServer
 
 pytestmark = pytest.mark.integration
 
@@ -165,3 +167,48 @@ async def test_a_round_goes_through_more_rooms_than_are_read_at_once(
             await until(lambda: logged, "the end of a round")
     assert [(line["event"], line["events"]) for line in logged] == [("retention removed events", 10)]
     assert [await store.redis.xlen(f"{{{slug}}}:log") for slug in slugs] == [1] * 5
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    made = Cluster([RedisServer() for _ in range(6)])
+    try:
+        yield await made.start()
+    finally:
+        await made.close()
+
+
+async def test_a_part_of_the_store_that_is_away_puts_off_its_own_rooms_only(
+    cluster: Cluster, directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its turn is given back: an hour is not waited for."""
+    monkeypatch.setattr("signaling.housekeeping.ASKED_IN_A_ROUND", 36_000)
+    store = connect(cluster.url, 5)
+
+    def part(of: str) -> int:
+        return key_slot(f"{{{of}}}".encode()) * 3 // 16_384
+
+    away = (part("nodes") + 1) % 3
+    rooms: list[str] = []
+    while not rooms or len({part(room) == away for room in rooms}) == 1 or part(rooms[-1]) == away:
+        mentee = Named("B", f"b{len(rooms)}@example.org")
+        added = await directory.add_pair(Named("A", "a@example.org"), mentee)
+        rooms = sorted([*rooms, added.slug])
+        await say(store, added.slug)
+        await say(store, added.slug)
+    await directory.set_retention(Retention(days=None, count=1))
+    for server in (cluster.servers[away], cluster.servers[away + 3]):
+        await server.kill()
+    with capture_logs() as logged:
+
+        def put_off() -> list[str]:
+            return [line["reason"] for line in logged if line["event"] == "housekeeping was put off"]
+
+        async with kept(node(store, directory, Rewriter(), every_s=3600)):
+            await until(lambda: len(put_off()) >= 2, "two rounds")
+    served = [room for room in rooms if part(room) != away]
+    assert [await store.redis.xlen(f"{{{room}}}:log") for room in served] == [1] * len(served)
+    assert put_off()[0] == f"The store did not answer for {len(rooms) - len(served)} of the rooms."
+    removed = [line["events"] for line in logged if line["event"] == "retention removed events"]
+    assert removed == [len(served)]
+    await store.aclose()

@@ -15,7 +15,7 @@ from rooms import live as live_values
 from rooms.events import ChatPosted
 from rooms.live import Live, Peer
 from rooms.membership import Member, RoomRecord
-from rooms.ports import Draft, LiveSwap
+from rooms.ports import Draft, LiveSwap, Written
 from rooms.pushes import ReplacedPush, RevokedPush
 from signaling.connection import Identity
 from signaling.hub import Hub, Resident
@@ -82,11 +82,16 @@ class House:
 
     async def open(self) -> Resident:
         me = Live({"me": Peer("me", "ann", self.listener.identity.device, "here", self.listener.id)})
-        await self.log.write(self.slug, (), live=LiveSwap(0, live_values.encode(me)))
+        await self.step(me)
         resident = await self.hub.open(self.record)
         seat = self.hub.sit(resident, self.listener, "me", several=False)
         self.hub.release(seat, resident.tail)
         return resident
+
+    async def step(self, live: Live) -> Written:
+        """A change of presence or call that somebody decided."""
+        seen = (await self.log.live(self.slug)).version
+        return await self.log.write(self.slug, (), live=LiveSwap(seen, live_values.encode(live)))
 
     async def say(self, text: str) -> str:
         key = str(uuid.uuid4())
@@ -191,8 +196,8 @@ async def test_R5_a_lost_last_step_is_found_within_5_s(house: House) -> None:
     await house.open()
     there = Live({**(await live_of(house)).peers, "p1": Peer("p1", "bob", "d1", "n1", "s1")})
     sweeping = asyncio.create_task(house.hub.sweep())
-    house.lose = b"S2 "
-    await house.log.write(house.slug, (), live=LiveSwap(1, live_values.encode(there)))
+    house.lose = b"p1"
+    await house.step(there)
     await until(lambda: house.listener.named("peer"), "the peer", timeout_s=5)
     sweeping.cancel()
 
@@ -257,21 +262,45 @@ async def test_R5_people_whom_a_rolled_back_store_has_forgotten_come_again(
     await failover.here()
     await house.open()
     await failover.back()
-    for version in range(others_since):
-        bob = Live({"p1": Peer("p1", "bob", f"d{version}", "n1", "s1")})
-        await house.log.write(house.slug, (), live=LiveSwap(version, live_values.encode(bob)))
+    for number in range(others_since):
+        await house.step(Live({"p1": Peer("p1", "bob", f"d{number}", "n1", "s1")}))
     house.hub.restored(channel(house.slug))
     await until(lambda: house.listener.named("reset"), "the reset, so that they join again")
 
 
+async def test_R5_a_step_that_is_shown_while_the_log_is_read_is_not_taken_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a repair is read after that of a commit which was done later."""
+    resident = await house.open()
+    read, was_read, go = house.log.resume, asyncio.Event(), asyncio.Event()
+
+    async def late(*words: Any) -> Any:
+        answer = await read(*words)
+        was_read.set()
+        await go.wait()
+        return answer
+
+    monkeypatch.setattr(house.log, "resume", late)
+    house.hub.restored(channel(house.slug))
+    await was_read.wait()
+    bob = Live({**(await live_of(house)).peers, "p1": Peer("p1", "bob", "d1", "n1", "s1")})
+    written = await house.step(bob)
+    house.hub.show_live(resident, written.version, bob)
+    go.set()
+    await until(lambda: resident.waiting is None, "the repair")
+    assert [(push["peer"], push["state"]) for push in house.listener.named("peer")] == [("p1", "here")]
+    assert house.listener.named("reset") == []
+
+
 async def test_R5_a_node_that_missed_steps_tells_the_sum_of_them(house: House) -> None:
     await house.open()
-    here = Peer("p1", "bob", "d1", "n1", "s1")
+    here = Peer("p1", "bob", "lost", "n1", "s1")
     me = (await live_of(house)).peers
-    house.lose = b"S2 "
-    await house.log.write(house.slug, (), live=LiveSwap(1, live_values.encode(Live({**me, "p1": here}))))
+    house.lose = b"lost"
+    await house.step(Live({**me, "p1": here}))
     away = Peer("p1", "bob", "d1", "n1", "s1", away_until=5)
-    await house.log.write(house.slug, (), live=LiveSwap(2, live_values.encode(Live({**me, "p1": away}))))
+    await house.step(Live({**me, "p1": away}))
     await until(lambda: house.listener.named("peer"), "the peer")
     assert [(push["peer"], push["state"]) for push in house.listener.named("peer")] == [("p1", "away")]
 

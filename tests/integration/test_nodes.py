@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
@@ -61,7 +62,13 @@ def node(store: Store, name: str) -> Nodes:
 
     registry = Registry(store)
     return Nodes(
-        name, registry, lease_ms=LEASE_MS, sockets_per_person=8, subscribe=nothing, unsubscribe=nothing
+        name,
+        registry,
+        registry,
+        lease_ms=LEASE_MS,
+        sockets_per_person=8,
+        subscribe=nothing,
+        unsubscribe=nothing,
     )
 
 
@@ -86,7 +93,69 @@ async def test_R2_a_node_that_starts_takes_no_rooms_before_it_can_look_after_the
     registry = Registry(store)
     await registry.due("somewhere", 1)
     await node(store, "starting").start()
-    assert (await registry.beat("serving")).due == ["somewhere"]
+    assert (await registry.beat("serving", LEASE_MS)).due == ["somewhere"]
+
+
+async def test_K5_the_people_of_a_node_that_ended_in_order_are_away_since_then(store: Store) -> None:
+    """Not for years, which would end their calls."""
+    one, two = node(store, "ending"), node(store, "staying")
+    await asyncio.gather(one.start(), two.start())
+    serving = asyncio.create_task(two.run())
+    two.on_lost = two.on_due = nothing_to_do
+    await one.depart()
+    await until(lambda: "ending" not in two.alive, "the departure")
+    now_ms = time.time_ns() // 1_000_000
+    lost_at = two.lost_at("ending", "socket", now_ms)
+    assert lost_at is not None
+    assert now_ms - 2 * LEASE_MS - 1_000 < lost_at < now_ms
+    serving.cancel()
+
+
+async def nothing_to_do(*_: object) -> None: ...
+
+
+async def test_R2_beats_that_a_store_has_forgotten_are_still_known(store: Store) -> None:
+    one, two = node(store, "first"), node(store, "second")
+    await asyncio.gather(one.start(), two.start())
+    await store.run("DEL", "{nodes}:seen")
+    serving = asyncio.create_task(two.run())
+
+    async def beaten() -> bool:
+        return bool(await store.run("ZSCORE", "{nodes}:seen", "second"))
+
+    await until(beaten, "a beat after it")
+    assert "first" in two.alive
+    serving.cancel()
+
+
+@pytest.mark.parametrize("others", ["were stalled, too", "went on"])
+async def test_R2_a_node_that_could_not_beat_was_late_only_if_others_could(store: Store, others: str) -> None:
+    """A store that is away for all of them is no reason to have everybody come anew."""
+    registry = Registry(store)
+    late = node(store, "late")
+    late.on_lost = late.on_due = nothing_to_do
+    said: list[bool] = []
+    late.on_late = lambda: said.append(True)
+    now = (await registry.beat("other", LEASE_MS)).now
+    await late.start()
+    running = asyncio.create_task(late.run())
+    await until(lambda: late.beaten_at, "its first beat")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    async def over() -> bool:
+        """Its lease is over. Others that went on have beaten all the time."""
+        beat = (await registry.beat("other", LEASE_MS)) if others == "went on" else None
+        clock = beat.now if beat else time.time_ns() // 1_000_000
+        return clock > now + 3 * LEASE_MS
+
+    await until(over, "the end of the lease")
+    await registry.beat("other", LEASE_MS)
+    running = asyncio.create_task(late.run())
+    beaten = late.beaten_at
+    await until(lambda: late.beaten_at != beaten, "its next beat")
+    assert bool(said) is (others == "went on")
+    running.cancel()
 
 
 async def test_R1_whose_channel_cannot_be_heard_leaves_nothing_in_the_books(store: Store) -> None:

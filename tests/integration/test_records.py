@@ -22,6 +22,7 @@ from signaling.settings import Settings
 from signaling.stores.channels import Channels
 from signaling.stores.directory import Named, PairAdded
 from signaling.stores.redis_log import RedisRoomLog, channel
+from tests.support.condition import until
 from tests.support.postgres import postgres as postgres  # noqa: PLC0414 - a fixture
 from tests.support.redis_servers import running
 
@@ -73,6 +74,8 @@ async def test_an_erasure_that_was_interrupted_is_finished_by_the_next(mine: Set
         said = [(await say(log, pair.slug, pair.mentor.id, f"{number}")).ids[0] for number in range(200)]
         answer = (await say(log, pair.slug, pair.mentee.id, "kept")).ids[0]
         await react(log, pair.slug, pair.mentor.id, answer)
+        for person in (pair.mentor.id, pair.mentee.id):
+            await log.mark_read(pair.slug, person, answer, b"push")
 
         heard: list[bytes] = []
 
@@ -98,7 +101,8 @@ async def test_an_erasure_that_was_interrupted_is_finished_by_the_next(mine: Set
         kinds = [events.decode(entry.body) for entry in after.entries]
         assert sorted(event.ref for event in kinds if isinstance(event, ChatDeleted)) == sorted(said)
         assert [event.text for event in kinds if isinstance(event, ChatPosted)] == ["kept"]
-        assert [event.on for event in kinds if isinstance(event, ChatReacted)] == [True, False]
+        assert not any(isinstance(event, ChatReacted) for event in kinds)
+        assert (await log.resume(pair.slug, None, 1, BIG)).read == {pair.mentee.id: answer}
         assert await directory.token(token) is None, "not even its hash is kept"
         actions = [change.action for change in await directory.changes_after(0)]
         assert actions[-3:] == ["person.revoked", "pair.removed", "person.erased"]
@@ -112,12 +116,18 @@ async def test_two_erasures_at_once_are_one(mine: Settings) -> None:
         answers = [(await say(log, pair.slug, pair.mentee.id, f"{n}")).ids[0] for n in range(10)]
         for answer in answers:
             await react(log, pair.slug, pair.mentor.id, answer)
+        heard: list[bytes] = []
+        channels = Channels(store, lambda _, message: heard.append(message), lambda _: None)
+        await channels.subscribe(channel(pair.slug))
         await asyncio.gather(*(records.erase(mine, pair.mentor.id) for _ in range(3)))
         page = await log.page(pair.slug, before=None, after="0-0", limit=1000, max_bytes=BIG)
         kinds = [events.decode(entry.body) for entry in page.entries]
         assert [event.ref for event in kinds if isinstance(event, ChatDeleted)] == [said]
-        undone = [event.ref for event in kinds if isinstance(event, ChatReacted) and not event.on]
-        assert sorted(undone) == sorted(answers)
+        assert not any(isinstance(event, ChatReacted) for event in kinds)
+        await until(lambda: len(heard) == 1 + len(answers), "each is told that it was taken back, once")
+        undone = [events.decode(message.split(b" ", 4)[4]) for message in heard]
+        assert [event.ref for event in undone if isinstance(event, ChatReacted) and not event.on] == answers
+        await channels.stop()
 
 
 # Backups of external stores

@@ -204,6 +204,10 @@ async def test_operators_erase_takes_back_what_somebody_wrote(
     for emoji, on in (("👍", True), ("🎉", True), ("🎉", False)):
         reaction = {"room": pair.room, "key": new_key(), "id": answer, "emoji": emoji, "on": on}
         await mentor.done("chat.react", reaction)
+    liked = {"room": pair.room, "key": new_key(), "id": answer, "emoji": "❤️", "on": True}
+    await mentee.done("chat.react", liked)
+    for client in (mentor, mentee):
+        await client.done("chat.read", {"room": pair.room, "id": answer})
     assert _found(doomed, server.data)
 
     told = await server.command("erase", "--person", "Zebulon.Quill@example.org", "--yes")
@@ -225,6 +229,8 @@ async def test_operators_erase_takes_back_what_somebody_wrote(
     header, events = await _exported(server, pair.room)
     assert [one["name"] for one in header["people"]] == ["Removed person", pair.mentee.name]
     assert [event["text"] for event in events if "text" in event] == [kept]
+    reactions = [(event["by"], event["emoji"]) for event in events if event["kind"] == "chat.reacted"]
+    assert reactions == [(pair.mentee.person, "❤️")], "not even one that was taken back is left"
     assert [event["kind"] for event in (await _exported(server, earlier.room))[1]] == ["chat.deleted"]
     who = "Zebulon Quill zebulon"
     assert _found(f"{doomed} {who}", server.data, server.log_file) == set()
