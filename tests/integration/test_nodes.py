@@ -167,9 +167,11 @@ async def test_R1_whose_channel_cannot_be_heard_leaves_nothing_in_the_books(stor
     async def unsubscribe(channel: str) -> None:
         given_up.append(channel)
 
+    registry = Registry(store)
     nodes = Nodes(
         "one",
-        Registry(store),
+        registry,
+        registry,
         lease_ms=LEASE_MS,
         sockets_per_person=8,
         subscribe=deaf,
