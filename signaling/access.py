@@ -15,7 +15,7 @@ from rooms.pushes import RevokedPush
 from signaling.connection import Connection
 from signaling.hub import Hub
 from signaling.nodes import Nodes
-from signaling.stores.directory import Change, Directory
+from signaling.stores.directory import CHANGES_MAX, Change, Directory
 
 log = structlog.get_logger()
 
@@ -40,10 +40,7 @@ class Access:
         while True:
             await asyncio.sleep(POLL_S)
             try:
-                changes = await self._directory.changes_after(self._last_change)
-                for change in changes:
-                    await self._apply(change)
-                    self._last_change = max(self._last_change, change.id)
+                await self._catch_up()
             except Unavailable:
                 if not away:
                     log.warning("database is away")
@@ -54,6 +51,16 @@ class Access:
                 if away:
                     log.info("database is back")
                 away = False
+
+    async def _catch_up(self) -> None:
+        """Everything that has changed, however much it is."""
+        more = True
+        while more:
+            changes = await self._directory.changes_after(self._last_change)
+            for change in changes:
+                await self._apply(change)
+                self._last_change = max(self._last_change, change.id)
+            more = len(changes) == CHANGES_MAX
 
     def announced(self, person: str) -> None:
         """Somebody logged out, here or through another node."""
@@ -91,8 +98,9 @@ class Access:
         """The people of a new room may have had one before, in which they sit: their keys are claimed from now on (L3)."""
         record = await self._directory.room(slug)
         for member in record.members if record else ():
-            if len(await self._directory.memberships(member.person)) > 1:
-                for connection in self._nodes.of_person(member.person):
+            sockets = self._nodes.of_person(member.person)
+            if sockets and len(await self._directory.memberships(member.person)) > 1:
+                for connection in sockets:
                     self._hub.has_several(connection)
 
     async def _recheck_room(self, slug: str) -> None:

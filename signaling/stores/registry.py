@@ -17,8 +17,9 @@ KEY_S = 172_800
 CLAIM_KEY_S = 60
 """A key that was claimed and not written, such as one over the rate, is forgotten after this: longer than any write."""
 
-DUE_MAX = 64
-"""Rooms that one beat takes at most; the others wait for the next beat, a second later."""
+DUE_MAX = 256
+"""Rooms that one beat takes at most; the others wait for the next beat, a second later. A room takes about two milliseconds,
+and each that somebody is in comes round once a minute: enough for more rooms than a node has sockets for."""
 
 
 class Beat(Struct, frozen=True):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from typing import Any
 
 import aiohttp
 import pytest
 
+from signaling.stores.directory import CHANGES_MAX
 from tests.protocol.conftest import OpenRaw, OpenServer
 from tests.protocol.phrases import join, meet, new_key, say
 from tests.support.client import RefusedError
@@ -253,6 +256,18 @@ async def test_C4_revoking_ends_every_socket_within_5_s(connect: Fleet, server: 
         await connect(pair.mentor)
     assert refusal.value.error["code"] == "unauthenticated"
     await say(mentee, pair.room, "the other one is not touched")
+
+
+async def test_C4_revoking_takes_no_longer_behind_many_other_changes(
+    connect_python: Fleet, server: Server, pair: Pair
+) -> None:
+    """As many as an import of a whole programme makes, at once."""
+    mentor = await connect_python(pair.mentor)
+    lines = [(0, "test", "link.created", "{}")] * 8 * CHANGES_MAX
+    with closing(sqlite3.connect(server.data / "telementor.db")) as database, database:
+        database.executemany("INSERT INTO audit (at_ms, actor, action, detail) VALUES (?, ?, ?, ?)", lines)
+    await server.revoke(pair.mentor.email)
+    assert (await mentor.next_push("revoked", timeout_s=REVOKED_WITHIN_S))["reason"] == "revoked"
 
 
 async def test_C4_a_revoked_transport_is_really_closed(open_raw: OpenRaw, server: Server, pair: Pair) -> None:
