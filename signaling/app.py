@@ -180,6 +180,7 @@ class Node:
             self.metrics,
         )
         self.nodes.on_late = self.sockets.ask_to_resume
+        self.nodes.on_left = self.service.disconnected
         self.web = Web(
             door=door,
             enters=AddressRate(

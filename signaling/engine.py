@@ -36,8 +36,8 @@ POLLING_ANSWER = 16
 """Packets in one answer to a poll: python-socketio's clients take no more (`Payload.max_decode_packets`)."""
 
 UNKNOWN_BYTES = 16_384
-"""The largest body or WebSocket message before the log-in: there is one CONNECT packet to say. (aiohttp puts a WebSocket's
-message together before we see it; `handshakes_max` bounds how many.)"""
+"""The largest POST before the log-in: there is one CONNECT packet to say. (A WebSocket's message is put together by aiohttp
+before we see it; `handshakes_max` bounds how many.)"""
 
 WRITTEN_AT_ONCE = 1_000
 """Packets that a WebSocket's writer takes at a time."""
@@ -222,11 +222,6 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         if not whole:
             self.abort()
 
-    @property
-    def _most_bytes(self) -> int:
-        most: int = self.server.max_http_buffer_size
-        return most if self.known else min(most, UNKNOWN_BYTES)
-
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         """One at a time, as the protocol has it: each may hold a whole body for as long as it takes to come."""
         if self._posting:
@@ -242,7 +237,8 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self.origin = environ.get("HTTP_ORIGIN")
         try:
             length = int(environ["CONTENT_LENGTH"])
-            if length > self._most_bytes:
+            most = self.server.max_http_buffer_size
+            if length > (most if self.known else min(most, UNKNOWN_BYTES)):
                 raise exceptions.ContentTooLongError
             async with asyncio.timeout(self.server.ping_interval + self.server.ping_timeout):
                 body = await environ["wsgi.input"].readexactly(length)
@@ -288,8 +284,6 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
             try:
                 async with asyncio.timeout(silence_s):
                     data = await ws.wait()
-                if len(data) > self._most_bytes:
-                    raise exceptions.ContentTooLongError
                 await self.receive(packet.Packet(encoded_packet=data))
             except (OSError, TimeoutError, exceptions.EngineIOError, *MALFORMED):
                 return

@@ -34,7 +34,8 @@ class Nodes:
 
     What it tells: `on_presence(person, online)` of every change that this node causes, `on_due(slug)` of every room
     that time has something to do for, `on_lost()` after other nodes died, `on_access(person)` that somebody's log-ins
-    changed, `on_late()` that the others may have counted this node dead."""
+    changed, `on_late()` that the others may have counted this node dead, `on_left(connection)` that a socket which is gone
+    may still be registered."""
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class Nodes:
         self.on_lost: Callable[[], Awaitable[None]]
         self.on_access: Callable[[str], None]
         self.on_late: Callable[[], None]
+        self.on_left: Callable[[Connection], None]
 
     # Sockets of this node
 
@@ -172,20 +174,24 @@ class Nodes:
         del self._registering[id_]
 
     async def _register_again(self, connection: Connection) -> None:
-        """Until it is done, for as long as the socket is there."""
+        """Until it is done, for as long as the socket is there. One that went meanwhile may have been registered after its
+        own leave: it leaves once more."""
         while self.is_connected(connection) and connection.id in self._since:
             try:
                 async with self._free_to_register:
                     arrival = await self._register(connection, self._since[connection.id])
-                if not self.is_connected(connection):
-                    await self.leave(connection.identity.person, connection.id)
-                elif arrival.since is None:
-                    connection.dismiss(ReplacedPush(reason="device"))
-                elif not arrival.was_online:
-                    await self.on_presence(connection.identity.person, True)
-                return
             except Unavailable:
                 await asyncio.sleep(REGISTER_AGAIN_S)
+                continue
+            if self.is_connected(connection):
+                if arrival.since is None:
+                    connection.dismiss(ReplacedPush(reason="device"))
+                elif not arrival.was_online:
+                    with contextlib.suppress(Unavailable):  # seen at the next join
+                        await self.on_presence(connection.identity.person, True)
+                return
+        if not self.is_connected(connection):
+            self.on_left(connection)
 
     # Other nodes
 
