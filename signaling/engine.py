@@ -1,7 +1,8 @@
 """The transport below Socket.IO: Engine.IO 4 as python-engineio speaks it, with bounds that it does not have.
 
-Ours: what waits for one socket is bounded in bytes and in time, a long-polling body in packets, a closed socket's transport
-really ends, and no compression (it costs CPU and memory per socket and gains nothing on short msgpack frames).
+Ours: what waits for one socket is bounded in bytes and in time; a long-polling body in packets, and there is one at a time;
+what is read before the log-in in a few KiB. A closed socket's transport really ends, and nothing is compressed (it costs CPU
+and memory per socket and gains nothing on short msgpack frames).
 
 What waits: from `push` until the WebSocket's writer has handed it on, or until the poll that fetched it has been answered to
 its end. Beyond that there is what aiohttp and the transport hold back for one connection, about 128 KiB at most.
@@ -33,6 +34,10 @@ deliver none of them."""
 
 POLLING_ANSWER = 16
 """Packets in one answer to a poll: python-socketio's clients take no more (`Payload.max_decode_packets`)."""
+
+UNKNOWN_BYTES = 16_384
+"""The largest body or WebSocket message before the log-in: there is one CONNECT packet to say. (aiohttp puts a WebSocket's
+message together before we see it; `handshakes_max` bounds how many.)"""
 
 WRITTEN_AT_ONCE = 1_000
 """Packets that a WebSocket's writer takes at a time."""
@@ -88,12 +93,15 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
     def __init__(self, server: EngineServer, sid: str) -> None:
         super().__init__(server, sid)
         self.origin: str | None = None
+        self.known = False
+        """Whether somebody has logged in on it."""
         self.waiting_bytes = 0
         self.ended = asyncio.Event()
         self._aborted = False
         self._taken_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._poll: web.Request | None = None
+        self._posting = False
         self._fetched_bytes = 0
         self._websocket: WebSocket | None = None
         self._cut: asyncio.TimerHandle | None = None
@@ -214,12 +222,27 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         if not whole:
             self.abort()
 
+    @property
+    def _most_bytes(self) -> int:
+        most: int = self.server.max_http_buffer_size
+        return most if self.known else min(most, UNKNOWN_BYTES)
+
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
+        """One at a time, as the protocol has it: each may hold a whole body for as long as it takes to come."""
+        if self._posting:
+            raise exceptions.EngineIOError("two posts at once")
+        self._posting = True
+        try:
+            await self._take_post(environ)
+        finally:
+            self._posting = False
+
+    async def _take_post(self, environ: dict[str, Any]) -> None:
         """As engineio does it, but for the whole body, however many pieces it comes in, and within a time."""
         self.origin = environ.get("HTTP_ORIGIN")
         try:
             length = int(environ["CONTENT_LENGTH"])
-            if length > self.server.max_http_buffer_size:
+            if length > self._most_bytes:
                 raise exceptions.ContentTooLongError
             async with asyncio.timeout(self.server.ping_interval + self.server.ping_timeout):
                 body = await environ["wsgi.input"].readexactly(length)
@@ -265,6 +288,8 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
             try:
                 async with asyncio.timeout(silence_s):
                     data = await ws.wait()
+                if len(data) > self._most_bytes:
+                    raise exceptions.ContentTooLongError
                 await self.receive(packet.Packet(encoded_packet=data))
             except (OSError, TimeoutError, exceptions.EngineIOError, *MALFORMED):
                 return

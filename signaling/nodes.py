@@ -86,13 +86,24 @@ class Nodes:
     def of_person(self, person: str) -> list[Connection]:
         return list(self._by_person.get(person, {}).values())
 
-    async def join(self, connection: Connection) -> None:
-        """Raises `Unavailable`. Older sockets of the same device, and the oldest beyond the bound, are dismissed (R3)."""
-        identity = connection.identity
+    async def hear(self, connection: Connection) -> None:
+        """From now on what is said to its person is handed to this socket. Raises `Unavailable`, and leaves nothing."""
+        person = connection.identity.person
         self._connections[connection.id] = connection
-        self._by_person.setdefault(identity.person, {})[connection.id] = connection
+        self._by_person.setdefault(person, {})[connection.id] = connection
         try:
-            await self._subscribe(person_channel(identity.person))
+            await self._subscribe(person_channel(person))
+        except BaseException:
+            self.forget(connection)
+            if person not in self._by_person:
+                await self._unsubscribe(person_channel(person))
+            raise
+
+    async def join(self, connection: Connection) -> None:
+        """Registers a socket that hears. Raises `Unavailable`. Older sockets of the same device, and the oldest beyond the
+        bound, are dismissed (R3)."""
+        identity = connection.identity
+        try:
             arrival = await self._register(connection)
         except BaseException:
             self.forget(connection)
@@ -122,10 +133,9 @@ class Nodes:
         if not mine:
             self._by_person.pop(connection.identity.person, None)
 
-    async def leave(self, connection: Connection) -> None:
+    async def leave(self, person: str, socket: str) -> None:
         """Raises `Unavailable`; may be repeated."""
-        person = connection.identity.person
-        online = await self._registry.disconnect(person, connection.id, self.alive)
+        online = await self._registry.disconnect(person, socket, self.alive)
         if person not in self._by_person:
             await self._unsubscribe(person_channel(person))
         if not online:
@@ -168,7 +178,7 @@ class Nodes:
                 async with self._free_to_register:
                     arrival = await self._register(connection, self._since[connection.id])
                 if not self.is_connected(connection):
-                    await self.leave(connection)
+                    await self.leave(connection.identity.person, connection.id)
                 elif arrival.since is None:
                     connection.dismiss(ReplacedPush(reason="device"))
                 elif not arrival.was_online:

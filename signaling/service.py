@@ -20,7 +20,7 @@ from rooms import live as live_values
 from rooms import pushes as p
 from rooms.bounds import Limits
 from rooms.call import CallRules, Here
-from rooms.errors import Conflict, Gone, NotFound, PeerAway, TooLarge, Unavailable
+from rooms.errors import Conflict, Gone, NotFound, PeerAway, TooLarge
 from rooms.events import Event
 from rooms.ids import event_at, peer_id
 from rooms.live import Decision, Live, Notice, Peer
@@ -44,6 +44,7 @@ from signaling.hub import Hub, Resident, Seat
 from signaling.nodes import Nodes
 from signaling.packets import event, pack
 from signaling.stores.registry import Registry, node_channel
+from signaling.unfinished import Unfinished
 
 log = structlog.get_logger()
 
@@ -53,8 +54,14 @@ DECIDE_TRIES = 5
 RECHECK_CALL_MS = 60_000
 """A room with somebody in it is looked at this often even if nothing is due: its node may have died without a word."""
 
-INSIST_S = 5.0
-"""The longest wait between two tries of what has to be done when the store is back."""
+LEAVES_MAX = 20_000
+"""Sockets and peers that may wait for the store to be taken back. None is ever given up: a socket's entry on a node that
+lives would keep its person online for ever. So beyond this nobody is let in until some are done (`overdue`), and only
+those who are here already may still add theirs. A node that ends leaves them to its lease."""
+
+ANNOUNCEMENTS_MAX = 10_000
+"""Notices and wakes that may wait for the store. The oldest is given up: a notice is history soon, and a room is looked at
+when its earlier wake is due or somebody does something in it."""
 
 
 class Reply(Struct, frozen=True):
@@ -110,6 +117,8 @@ class Service:
         # Where each socket has, or may have, a peer: a join of unknown outcome is taken back, too.
         self._entered: dict[str, dict[str, tuple[RoomRecord, str]]] = {}
         self._typing: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._leaves = Unfinished()
+        self._announcements = Unfinished(ANNOUNCEMENTS_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
 
     # One request
@@ -369,28 +378,20 @@ class Service:
         """A socket is gone: its peers are away for the grace, its person perhaps offline."""
         for resident in self._hub.rooms_of(connection):
             self._hub.unsit(resident, connection)
-        self._own(self._drop(connection, list(self._entered.pop(connection.id, {}).values())))
+        person, peers = connection.identity.person, list(self._entered.pop(connection.id, {}).values())
+        self._own(self._drop(person, connection.id, peers))
 
-    async def _drop(self, connection: Connection, peers: list[tuple[RoomRecord, str]]) -> None:
+    async def _drop(self, person: str, socket: str, peers: list[tuple[RoomRecord, str]]) -> None:
         now, away_ms = self._now_ms(), self._rules.away_ms
         for record, peer in peers:
-            drop = partial(_dropped, peer=peer, socket=connection.id, now=now, away_ms=away_ms)
-            await self._insist(partial(self._commit, record, drop))
-        await self._insist(partial(self._nodes.leave, connection))
+            drop = partial(_dropped, peer=peer, socket=socket, now=now, away_ms=away_ms)
+            await self._leaves.attempt((socket, peer), partial(self._commit, record, drop))
+        await self._leaves.attempt(socket, partial(self._nodes.leave, person, socket))
 
-    async def _insist(self, work: Callable[[], Awaitable[Any]]) -> None:
-        """Until it is done, for as long as the store is away."""
-        delay_s = 1.0
-        while True:
-            try:
-                await work()
-                return
-            except (Unavailable, Conflict):
-                await asyncio.sleep(delay_s)
-                delay_s = min(2 * delay_s, INSIST_S)
-            except Exception:  # what cannot be done is found by the next look at the room
-                log.exception("gave up on what had to be done")
-                return
+    @property
+    def overdue(self) -> bool:
+        """Whether too many who are gone wait for the store already."""
+        return len(self._leaves) >= LEAVES_MAX
 
     # The parts of every request
 
@@ -466,16 +467,14 @@ class Service:
         return self._nodes.lost_at(peer.node, peer.socket, self._now_ms())
 
     async def _announce(self, slug: str, decision: Decision) -> None:
-        """What follows from a step that is written already: it cannot fail any more, only come later."""
-
-        async def announce() -> None:
-            await self._tell(slug, decision.notices)
-            await self._wake(slug, decision.live)
-
-        try:
-            await announce()
-        except Unavailable:
-            self._own(self._insist(announce))
+        """What follows from a step that is written already: it cannot fail any more, only come later, each by itself. A room
+        for which nobody can be woken is looked at from here until somebody can."""
+        for notice in decision.notices:
+            tell = partial(self._tell, slug, notice, self._rules.ring_ms)
+            late = partial(self._tell_late, slug, notice)
+            await self._announcements.attempt((slug, notice.person), tell, late)
+        wake = partial(self._wake, slug, decision.live)
+        await self._announcements.attempt(slug, wake, partial(self.settle, slug))
 
     async def _wake(self, slug: str, live: Live) -> None:
         """Have some node look at this room when time has something to do in it."""
@@ -483,14 +482,20 @@ class Service:
         recheck = self._now_ms() + RECHECK_CALL_MS if live.peers or live.call else None
         await self._registry.due(slug, min((at for at in (due, recheck) if at is not None), default=None))
 
-    async def _tell(self, slug: str, notices: tuple[Notice, ...]) -> None:
-        """All sockets of those persons hear it, and while it rings those that come later, too (K1)."""
-        for notice in notices:
-            if isinstance(notice.push, p.RingPush):
-                frame = event("call.ring", pack(notice.push))
-                await self._registry.ring(notice.person, slug, frame, self._rules.ring_ms)
-            else:
-                await self._registry.quiet(notice.person, slug, event("call.quiet", pack(notice.push)))
+    async def _tell(self, slug: str, notice: Notice, ring_ms: int) -> None:
+        """All sockets of that person hear it, and while it rings those that come later, too (K1)."""
+        if isinstance(notice.push, p.RingPush):
+            await self._registry.ring(notice.person, slug, event("call.ring", pack(notice.push)), ring_ms)
+        else:
+            await self._registry.quiet(notice.person, slug, event("call.quiet", pack(notice.push)))
+
+    async def _tell_late(self, slug: str, notice: Notice) -> None:
+        """Only what is still so: a call that rings no more does not ring, and nothing ends the ringing of a newer one."""
+        call = live_values.decode((await self._log.live(slug)).blob).call
+        left_ms = call.ring_until - self._now_ms() if call and call.ring_until else 0
+        ringing = call.id if call and left_ms > 0 else None
+        if ringing == (notice.push.call if isinstance(notice.push, p.RingPush) else None):
+            await self._tell(slug, notice, left_ms)
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -505,7 +510,9 @@ class Service:
             await asyncio.wait(list(self._tasks), timeout=within_s)
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(
+            *self._tasks, self._leaves.stop(), self._announcements.stop(), return_exceptions=True
+        )
 
 
 TYPING_S = 6.0

@@ -144,7 +144,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._metrics = metrics
         metrics.handshakes.set_function(lambda: len(self._unknown))
         self._connections: dict[str, SocketConnection] = {}
-        self._entering = 0
+        self._entering: set[str] = set()
         self._unknown: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
@@ -223,7 +223,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         connection = self._connections.get(eio_sid)
         if incoming.nsp != "/":
             await self._refuse_namespace(socket, incoming, known=connection is not None)
-        elif connection is None and incoming.type == packets.CONNECT:
+        elif connection is None and incoming.type == packets.CONNECT and eio_sid not in self._entering:
             await self._welcome(socket, incoming.data)
         elif connection is not None and incoming.type == packets.EVENT:
             if not self.finishing:
@@ -252,7 +252,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     # Handshake
 
     async def _welcome(self, socket: EngineSocket, data: msgspec.Raw) -> None:
-        self._entering += 1
+        self._entering.add(socket.sid)
         try:
             connection = await self._admitted(socket, data)
         except answers.UndecodableError:
@@ -268,11 +268,12 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             await socket.close()
             return
         finally:
-            self._entering -= 1
+            self._entering.discard(socket.sid)
         if socket.closing or socket.closed:
             self._nodes.forget(connection)
             self._service.disconnected(connection)
             return
+        socket.known = True
         self._connections[socket.sid] = connection
         self._empty.clear()
         if timer := self._unknown.pop(socket.sid, None):
@@ -285,12 +286,15 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _admitted(self, socket: EngineSocket, data: msgspec.Raw) -> SocketConnection:
         if self.draining:
             raise Unavailable("This server is being restarted.", retry_ms=1_000)
-        if len(self._connections) + self._entering > self._limits.sockets_max:
+        if len(self._connections) + len(self._entering) > self._limits.sockets_max:
             raise Unavailable("This server is full at this moment.", retry_ms=FULL_RETRY_MS)
+        if self._service.overdue:
+            raise Unavailable("This server is catching up with its store.", retry_ms=FULL_RETRY_MS)
         auth = answers.strictly(_auth, bytes(data))
         request = self.environ.get(socket.sid, {}).get("aiohttp.request")
         identity = await self._door.identify(auth, request, socket.origin)
         connection = SocketConnection(socket, identity, self._limits)
+        await self._nodes.hear(connection)
         try:
             await self._nodes.join(connection)
         except BaseException:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from rooms.errors import Unavailable
+from rooms.pushes import ReplacedPush, RevokedPush
+from signaling.connection import Identity
 from signaling.nodes import Nodes
 from signaling.stores.redis_client import connect
-from signaling.stores.registry import Registry
+from signaling.stores.registry import Registry, person_channel
 from signaling.stores.store import Store
 from tests.support.condition import until
 from tests.support.redis_servers import running
@@ -18,6 +22,23 @@ from tests.support.redis_servers import running
 pytestmark = pytest.mark.integration
 
 LEASE_MS = 1_500
+
+
+class Silent:
+    """A `Connection` that is told nothing."""
+
+    def __init__(self, person: str) -> None:
+        self.id = uuid.uuid4().hex
+        self.identity = Identity(person=person, device=str(uuid.uuid4()))
+
+    def send(self, frame: bytes, *, ephemeral: bool = False) -> None:
+        raise AssertionError(frame)
+
+    def cut(self) -> None:
+        raise AssertionError
+
+    def dismiss(self, last: ReplacedPush | RevokedPush) -> None:
+        raise AssertionError(last)
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +156,28 @@ async def test_R2_a_node_that_could_not_beat_was_late_only_if_others_could(store
     await until(lambda: late.beaten_at != beaten, "its next beat")
     assert bool(said) is (others == "went on")
     running.cancel()
+
+
+async def test_R1_whose_channel_cannot_be_heard_leaves_nothing_in_the_books(store: Store) -> None:
+    given_up: list[str] = []
+
+    async def deaf(channel: str) -> None:
+        raise Unavailable
+
+    async def unsubscribe(channel: str) -> None:
+        given_up.append(channel)
+
+    registry = Registry(store)
+    nodes = Nodes(
+        "one",
+        registry,
+        registry,
+        lease_ms=LEASE_MS,
+        sockets_per_person=8,
+        subscribe=deaf,
+        unsubscribe=unsubscribe,
+    )
+    ann = Silent("ann")
+    with pytest.raises(Unavailable):
+        await nodes.hear(ann)
+    assert (nodes.connections(), nodes.of_person("ann"), given_up) == ([], [], [person_channel("ann")])

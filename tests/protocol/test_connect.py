@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
 import time
 from contextlib import closing
@@ -12,7 +13,7 @@ import aiohttp
 import pytest
 
 from signaling.stores.directory import CHANGES_MAX
-from tests.protocol.conftest import OpenRaw
+from tests.protocol.conftest import OpenRaw, OpenServer
 from tests.protocol.phrases import join, meet, new_key, say
 from tests.support.client import RefusedError
 from tests.support.condition import until
@@ -143,6 +144,28 @@ async def test_C2_a_polling_session_that_never_connects_is_closed_within_5_s(ser
                 pass
         assert 400 <= status < 500
     finally:
+        await polling.stop()
+
+
+@pytest.mark.faults
+async def test_C1_a_second_connect_while_the_first_is_under_way_closes_the_transport(
+    own_server: OpenServer,
+) -> None:
+    """Two answers for one socket would leave the first person in the node's books for ever."""
+    server = await own_server()
+    pair = await server.pair()
+    polling = RawPolling(server.url)
+    assert await polling.open() == 200
+    server.signal_store(signal.SIGSTOP)
+    first = asyncio.create_task(polling.post(_connect_packet(_auth(pair.mentor))))
+    socket = await RawSocket.open_upgrade(server.url, polling.sid)
+    try:
+        await socket.send(Packet.CONNECT, _auth(pair.mentee))
+        assert await socket.closed() == []
+    finally:
+        server.signal_store(signal.SIGCONT)
+        await socket.stop()
+        await asyncio.gather(first, polling.poll())
         await polling.stop()
 
 
@@ -331,7 +354,7 @@ async def test_C2_garbage_tokens_answer_as_fast_as_any(server: Server) -> None:
     """A long token is refused, not searched for."""
     socket = await RawSocket.open(server.url)
     try:
-        answer = await socket.connect(_auth(token="x" * 100_000))
+        answer = await socket.connect(_auth(token="x" * 10_000))
         assert answer["type"] == Packet.CONNECT_ERROR
     finally:
         await socket.stop()

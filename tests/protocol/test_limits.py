@@ -13,7 +13,8 @@ from tests.protocol.phrases import InCall, call, join, meet, new_key, say
 from tests.support.client import Client
 from tests.support.fleet import Fleet
 from tests.support.people import Pair
-from tests.support.raw import Packet
+from tests.support.raw import Packet, RawPolling, packed
+from tests.support.server import Server
 
 CHAT_BURST = 30
 SIGNAL_BURST = 300
@@ -102,6 +103,19 @@ async def test_limits_a_message_beyond_1_MiB_closes_the_socket(open_raw: OpenRaw
     )
     packets = await socket.closed()
     assert not [packet for packet in packets if packet["type"] == Packet.ACK]
+
+
+async def test_limits_before_the_log_in_a_message_has_16_KiB(open_raw: OpenRaw, server: Server) -> None:
+    """Within it even nonsense is refused in words; beyond it nothing is read."""
+    for size, is_read in ((11 * KIB, True), (16 * KIB, False)):  # a polling body is base64, a third longer
+        auth = {"v": 1, "device": new_key(), "token": "a" * size}
+        socket = await open_raw()
+        await socket.send(Packet.CONNECT, auth)
+        assert [packet["type"] for packet in await socket.closed()] == [Packet.CONNECT_ERROR] * is_read
+        polling = RawPolling(server.url)
+        assert await polling.open() == 200
+        assert await polling.post(packed(Packet.CONNECT, auth)) == (200 if is_read else 400)
+        await polling.stop()
 
 
 async def test_limits_chat_bursts_30_then_10_a_second_per_person_and_room(connect: Fleet, pair: Pair) -> None:

@@ -60,21 +60,29 @@ async def test_T1_a_polling_body_may_come_in_pieces(server: Server, pair: Pair) 
     polling = await _polling(server, pair)
     request = {"room": pair.room, "key": new_key(), "text": "in two pieces"}
     body = b"b" + base64.b64encode(packed(Packet.EVENT, ["chat.send", request], number=7))
-    host, _, port = server.url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(
-        f"POST /socket.io/?EIO=4&transport=polling&sid={polling.sid} HTTP/1.1\r\nHost: {host}\r\n"
-        f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    )
-    writer.write(body[:20])
-    await writer.drain()
-    await _all_is_read(server)
+    reader, writer = await _half_a_post(server, polling, body[:20], len(body))
     writer.write(body[20:])
     assert (await reader.readline()).startswith(b"HTTP/1.1 200")
     acks = [packet for packet in await _packets(polling) if packet["type"] == Packet.ACK]
     assert [ack["data"][0]["ok"] for ack in acks] == [True]
     writer.close()
     await polling.stop()
+
+
+async def _half_a_post(
+    server: Server, polling: RawPolling, part: bytes, length: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The beginning of a body of that length, which the server has read."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"POST /socket.io/?EIO=4&transport=polling&sid={polling.sid} HTTP/1.1\r\nHost: {host}\r\n"
+        f"Content-Type: text/plain\r\nContent-Length: {length}\r\n\r\n".encode()
+    )
+    writer.write(part)
+    await writer.drain()
+    await _all_is_read(server)
+    return reader, writer
 
 
 async def _all_is_read(server: Server) -> None:
@@ -95,6 +103,16 @@ async def test_T1_two_polls_at_once_end_the_session(server: Server, pair: Pair) 
     polls = await asyncio.gather(polling.poll(), polling.poll())
     assert 400 in polls
     assert await polling.poll() == 400
+    await polling.stop()
+
+
+async def test_T1_two_posts_at_once_end_the_session(server: Server, pair: Pair) -> None:
+    """Each holds its body until it is whole: a thousand at once on one session were a gigabyte of the node."""
+    polling = await _polling(server, pair)
+    _, writer = await _half_a_post(server, polling, b"b", 1_000)
+    assert await polling.post_text("3") == 400
+    assert await polling.poll() == 400
+    writer.close()
     await polling.stop()
 
 

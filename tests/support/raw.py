@@ -90,6 +90,18 @@ class RawSocket:
             raise
         return cls(http, socket)
 
+    @classmethod
+    async def open_upgrade(cls, url: str, sid: str) -> RawSocket:
+        """The WebSocket that a polling session goes on with (Engine.IO 4, "Upgrade")."""
+        http = aiohttp.ClientSession()
+        socket = await http.ws_connect(
+            f"{url}/socket.io/?EIO=4&transport=websocket&sid={sid}", autoclose=False, max_msg_size=0
+        )
+        await socket.send_str("2probe")
+        assert await socket.receive_str(timeout=RECEIVE_S) == "3probe"
+        await socket.send_str("5")
+        return cls(http, socket)
+
     async def connect(self, auth: Any, *, nsp: str = "/") -> dict[str, Any]:
         """Send CONNECT with `auth`; the packet that answers it."""
         await self.send(Packet.CONNECT, auth, nsp=nsp)
