@@ -101,7 +101,7 @@ wheel: setup ## the wheel, with the web client in it, in ./dist
 	$(BIN)/pip wheel -qq --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
-bench: setup system-packages ## what a message, a socket and a room cost, as Markdown (seven minutes)
+bench: setup system-packages ## what a message, a socket and a room cost, as Markdown (eight minutes; PARTS=…, SECONDS=…)
 	@$(BIN)/python -m tests.bench $(PARTS) $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS))
 
 clean: ## away with all that make made (./data stays)
