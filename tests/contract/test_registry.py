@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from signaling.stores.redis_client import connect
 from signaling.stores.registry import Arrival, Registry, person_channel
 from signaling.stores.store import Store
-from tests.support.redis_servers import running
-from tests.support.redis_topologies import clustered
 
 pytestmark = [pytest.mark.contract, pytest.mark.integration]
 
 ALIVE = ("n1", "n2")
 MOST = 3
 LEASE_MS = 3_000
-
-
-@pytest.fixture(scope="module", params=["redis", "cluster"])
-def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    with clustered() if request.param == "cluster" else running(request.param) as url:
-        yield url
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    client = connect(store_url, 5)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

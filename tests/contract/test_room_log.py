@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -34,25 +34,10 @@ from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import TRIM_STEP, RedisRoomLog, channel
 from signaling.stores.store import Store
 from tests.support.condition import until
-from tests.support.redis_servers import running
-from tests.support.redis_topologies import clustered
 
 pytestmark = [pytest.mark.contract, pytest.mark.integration]
 
 BIG = 1_000_000
-
-
-@pytest.fixture(scope="module", params=["valkey", "redis", "cluster"])
-def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    with clustered() if request.param == "cluster" else running(request.param) as url:
-        yield url
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    client = connect(store_url, 5)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
@@ -494,8 +479,8 @@ async def test_L8_forgotten_entries_are_nowhere_and_cursors_on_them_are_good(
         assert await all_of(log, slug) == [first, between]
         resumed = await log.resume(slug, None, 10, BIG)
         assert (resumed.read, resumed.head) == ({"ann": first}, reactions[-1])
-        assert await redis.hkeys(f"{{{slug}}}:bodies") == [first.encode(), between.encode()]
-        assert sorted(await redis.hkeys(f"{{{slug}}}:gone")) == [id_.encode() for id_ in reactions]
+        assert set(await redis.hkeys(f"{{{slug}}}:bodies")) == {first.encode(), between.encode()}
+        assert set(await redis.hkeys(f"{{{slug}}}:gone")) == {id_.encode() for id_ in reactions}
         for id_ in reactions:
             assert await reset_of(log, slug, id_, keys[id_]) is None
             assert await reset_of(log, slug, id_, key()) == "diverged"

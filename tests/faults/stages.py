@@ -7,8 +7,8 @@ import asyncio
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -364,6 +364,20 @@ class Single(Shared):
         await self.store.start()
 
 
+@asynccontextmanager
+async def replicas_cut_off(door: Proxy, chance: random.Random) -> AsyncIterator[None]:
+    """The replicas hear nothing more, while some messages are acknowledged."""
+    door.stall(replicates)
+    await asyncio.sleep(chance.uniform(0.05, 0.8))
+    door.refuses = replicates
+    door.cut(replicates)
+    door.flow()
+    try:
+        yield
+    finally:
+        door.refuses = None
+
+
 def replicates(link: Link) -> bool:
     """Whether a replica follows its primary here."""
     return link.replicates
@@ -408,16 +422,8 @@ class WithSentinels(Shared):
     async def tail_rolled_back(self) -> None:
         """The replica hears nothing more; some messages are acknowledged; then the primary dies."""
         primary = await self.redis.primary()
-        door = self._door_of(primary)
-        door.stall(replicates)
-        await asyncio.sleep(self.chance.uniform(0.05, 0.8))
-        door.refuses = replicates
-        door.cut(replicates)
-        door.flow()
-        try:
+        async with replicas_cut_off(self._door_of(primary), self.chance):
             await self._fail_over(primary)
-        finally:
-            door.refuses = None
 
     async def _fail_over(self, primary: RedisServer) -> None:
         await primary.kill()
@@ -491,16 +497,8 @@ class InCluster(Shared):
     async def tail_rolled_back(self) -> None:
         """The replica hears nothing more; some messages are acknowledged; then the primary dies."""
         place = await self._a_primary()
-        door = self.doors[place]
-        door.stall(replicates)
-        await asyncio.sleep(self.chance.uniform(0.05, 0.8))
-        door.refuses = replicates
-        door.cut(replicates)
-        door.flow()
-        try:
+        async with replicas_cut_off(self.doors[place], self.chance):
             await self._fail_over(place)
-        finally:
-            door.refuses = None
 
     async def _fail_over(self, place: int) -> None:
         before = set(await self.redis.primaries())

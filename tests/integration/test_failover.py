@@ -45,15 +45,6 @@ async def replicated(request: pytest.FixtureRequest) -> AsyncIterator[Replicated
         await made.close()
 
 
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
-    made = Cluster([RedisServer() for _ in range(6)])
-    try:
-        yield await made.start()
-    finally:
-        await made.close()
-
-
 async def insist(ask: Callable[[], Awaitable[T]]) -> T:
     """Until the store is back."""
 

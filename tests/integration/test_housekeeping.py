@@ -24,7 +24,7 @@ from signaling.stores.store import Store
 from signaling.stores.turns import Turns
 from tests.support.condition import until
 from tests.support.redis_servers import running
-from tests.support.redis_topologies import Cluster, RedisServer
+from tests.support.redis_topologies import Cluster
 
 pytestmark = pytest.mark.integration
 
@@ -167,15 +167,6 @@ async def test_a_round_goes_through_more_rooms_than_are_read_at_once(
             await until(lambda: logged, "the end of a round")
     assert [(line["event"], line["events"]) for line in logged] == [("retention removed events", 10)]
     assert [await store.redis.xlen(f"{{{slug}}}:log") for slug in slugs] == [1] * 5
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
-    made = Cluster([RedisServer() for _ in range(6)])
-    try:
-        yield await made.start()
-    finally:
-        await made.close()
 
 
 async def test_a_part_of_the_store_that_is_away_puts_off_its_own_rooms_only(
