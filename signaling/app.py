@@ -68,8 +68,8 @@ socket ends by it that they would not end; but so does a page that is fetched an
 SEND_BUFFER_BYTES = 131_072
 """What the kernel may hold back for one connection (Linux doubles it); left to itself, 4 MiB for each reader that stalls."""
 
-OTHER_FILES = 500
-"""Open files beside the sockets: stores, static files, what is being closed."""
+OTHER_FILES = 2_000
+"""Open files beside the sockets: connections to the parts of a store, static files, what is being closed."""
 
 LAST_ANSWERS_S = 0.8
 """After the drain: for requests that are under way, and for what waits to be written."""

@@ -191,7 +191,7 @@ async def test_limits_the_server_allows_itself_the_files_that_its_sockets_need(
         greedy = await own_server(SOCKETS_MAX=1_000_000)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert psutil.Process(server.pid).rlimit(resource.RLIMIT_NOFILE) == (1500, hard)
+    assert psutil.Process(server.pid).rlimit(resource.RLIMIT_NOFILE) == (3000, hard)
     assert "fewer open files" not in server.log
     if hard < 1_000_000:
         assert psutil.Process(greedy.pid).rlimit(resource.RLIMIT_NOFILE) == (hard, hard)
