@@ -271,6 +271,9 @@ class Cluster:
             server.more += ["--cluster-require-full-coverage", "no"]
             await server.start()
         first, half = self.servers[0], len(self.servers) // 2
+        for number, server in enumerate(self.servers, start=1):
+            # As redis-cli does: equal epochs are settled by the nodes later, and a replica that missed it is never elected.
+            await self._run(server, "CLUSTER SET-CONFIG-EPOCH", number)
         for server in self.servers[1:]:
             await self._run(server, "CLUSTER MEET", LOCAL, first.port, first.port + BUS)
         for number, server in enumerate(self.servers[:half]):
