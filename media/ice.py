@@ -9,9 +9,46 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from typing import Literal
 
 from msgspec import Struct
+
+_URL = re.compile(
+    r"(?P<scheme>stuns?|turns?):(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:?/@\s]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:\?transport=(?P<transport>udp|tcp))?"
+)
+
+
+class Address(Struct, frozen=True):
+    """Where a STUN server or a relay listens."""
+
+    scheme: str
+    host: str
+    port: int
+    transport: Literal["udp", "tcp"]
+
+    @property
+    def is_relay(self) -> bool:
+        return self.scheme.startswith("turn")
+
+    @property
+    def is_tls(self) -> bool:
+        return self.scheme.endswith("s")
+
+    @staticmethod
+    def parse(url: str) -> Address:
+        """Of a `stun:`, `stuns:`, `turn:` or `turns:` URL (RFC 7064, RFC 7065). Raises ValueError."""
+        found = _URL.fullmatch(url)
+        if found is None or int(found["port"] or 1) not in range(1, 65536):
+            raise ValueError(url)
+        tls = found["scheme"].endswith("s")
+        return Address(
+            scheme=found["scheme"],
+            host=found["host"].strip("[]"),
+            port=int(found["port"] or (5349 if tls else 3478)),
+            transport="tcp" if tls or found["transport"] == "tcp" else "udp",
+        )
 
 
 class Server(Struct, frozen=True):

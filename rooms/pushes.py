@@ -285,6 +285,14 @@ class IceAnswer(Sent, frozen=True):
     expires_at: int
 
 
+class EchoAnswer(Sent, frozen=True):
+    """The answer to `echo` (K6): what was sent comes back for `limit_s` seconds at most."""
+
+    ok: bool
+    description: Description
+    limit_s: int
+
+
 class Done(Sent, frozen=True):
     """The answer where there is nothing to say."""
 
@@ -306,4 +314,4 @@ class Refused(Sent, frozen=True):
     error: Refusal
 
 
-ANSWERS: tuple[type[Sent], ...] = (Joined, Paged, Appended, CallJoined, IceAnswer, Done, Refused)
+ANSWERS: tuple[type[Sent], ...] = (Joined, Paged, Appended, CallJoined, IceAnswer, EchoAnswer, Done, Refused)

@@ -11,6 +11,7 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
+from media.echo import EchoPeers
 from media.ice import IceServers
 from rooms.bounds import Limits
 from rooms.call import CallRules
@@ -118,6 +120,11 @@ class Node:
             unsubscribe=self.channels.unsubscribe,
         )
         self.access = Access(directory, self.nodes, self.hub)
+        ice = _ice_servers(settings)
+        self.echoes = EchoPeers(
+            settings.network_checks_max, lambda: ice.configuration("network-check", now_ms()).servers
+        )
+        self.metrics.echoes.set_function(lambda: len(self.echoes))
         self.service = Service(
             node=name,
             room_log=room_log,
@@ -137,7 +144,8 @@ class Node:
                 away_ms=settings.away_s * 1000,
                 resume_ms=settings.call_resume_s * 1000,
             ),
-            ice=_ice(settings),
+            ice=partial(_ice_shown, ice),
+            echoes=self.echoes,
             now_ms=now_ms,
             new_id=lambda: str(uuid.uuid4()),
         )
@@ -227,7 +235,7 @@ class Node:
         await self.sockets.shutdown()
         with contextlib.suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
-                await self.service.stop(LEAVE_S / 2)
+                await asyncio.gather(self.service.stop(LEAVE_S / 2), self.echoes.stop(LEAVE_S / 2))
                 await self.nodes.depart()
         await self.hub.stop()
         await self.channels.stop()
@@ -456,8 +464,8 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _ice(settings: Settings) -> Any:
-    servers = IceServers(
+def _ice_servers(settings: Settings) -> IceServers:
+    return IceServers(
         stun_urls=tuple(settings.stun_urls),
         turn_urls=tuple(settings.turn_urls),
         turn_secret=settings.turn_secret.reveal() if settings.turn_secret else "",
@@ -465,12 +473,11 @@ def _ice(settings: Settings) -> Any:
         policy=settings.relay_policy,
     )
 
-    def shown(person: str) -> IceShown:
-        made = servers.configuration(person, now_ms())
-        return IceShown(
-            servers=[IceServer(list(s.urls), s.username, s.credential) for s in made.servers],
-            policy=made.policy,
-            expires_at=made.expires_at,
-        )
 
-    return shown
+def _ice_shown(servers: IceServers, person: str) -> IceShown:
+    made = servers.configuration(person, now_ms())
+    return IceShown(
+        servers=[IceServer(list(s.urls), s.username, s.credential) for s in made.servers],
+        policy=made.policy,
+        expires_at=made.expires_at,
+    )

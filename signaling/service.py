@@ -13,6 +13,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from media.echo import LIMIT_S, BadOfferError, EchoPeers, TooManyError
 from rooms import bounds, chat, events, presence
 from rooms import call as calls
 from rooms import commands as c
@@ -20,7 +21,7 @@ from rooms import live as live_values
 from rooms import pushes as p
 from rooms.bounds import Limits
 from rooms.call import CallRules, Here
-from rooms.errors import Conflict, Gone, NotFound, PeerAway, TooLarge
+from rooms.errors import Conflict, Gone, Invalid, Limited, NotFound, PeerAway, TooLarge, Unavailable
 from rooms.events import Event
 from rooms.ids import event_at, peer_id
 from rooms.live import Decision, Live, Notice, Peer
@@ -99,6 +100,7 @@ class Service:
         rates: Rates,
         rules: CallRules,
         ice: Callable[[str], p.IceShown],
+        echoes: EchoPeers,
         now_ms: Callable[[], int],
         new_id: Callable[[], str],
     ) -> None:
@@ -112,6 +114,7 @@ class Service:
         self._rates = rates
         self._rules = rules
         self._ice = ice
+        self._echoes = echoes
         self._now_ms = now_ms
         self._new_id = new_id
         # Where each socket has, or may have, a peer: a join of unknown outcome is taken back, too.
@@ -363,6 +366,22 @@ class Service:
         shown = self._ice(connection.identity.person)
         return Reply(pack(p.IceAnswer(ok=True, **asdict(shown))))
 
+    async def echo(self, connection: Connection, command: c.Echo) -> Reply:
+        await self._seat(connection, command.room)
+        try:
+            sdp = await self._echoes.answer(connection.id, command.description.sdp)
+        except BadOfferError:
+            raise Invalid("The network check cannot answer this offer.", field="description.sdp") from None
+        except TooManyError as error:
+            raise Limited(ECHO_BUSY, retry_ms=max(1_000, round(error.retry_s * 1000))) from None
+        except (TimeoutError, OSError):
+            raise Unavailable(ECHO_FAILED, retry_ms=ECHO_RETRY_MS) from None
+        if not self._nodes.is_connected(connection):
+            await self._echoes.end(connection.id)
+            raise Gone
+        description = c.Description(type="answer", sdp=sdp)
+        return Reply(pack(p.EchoAnswer(ok=True, description=description, limit_s=int(LIMIT_S))))
+
     # What nobody asked for
 
     async def settle(self, slug: str) -> None:
@@ -378,6 +397,7 @@ class Service:
         """A socket is gone: its peers are away for the grace, its person perhaps offline."""
         for resident in self._hub.rooms_of(connection):
             self._hub.unsit(resident, connection)
+        self._own(self._echoes.end(connection.id))
         person, peers = connection.identity.person, list(self._entered.pop(connection.id, {}).values())
         self._own(self._drop(person, connection.id, peers))
 
@@ -521,6 +541,10 @@ TYPING_S = 6.0
 TASKS_MAX = 1_000
 """Typing notices for other nodes that may be under way; more are dropped."""
 
+ECHO_BUSY = "Too many network checks run at the moment. You can still enter the room."
+ECHO_FAILED = "The network check could not be set up. You can still enter the room."
+ECHO_RETRY_MS = 5_000
+
 VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Awaitable[Reply]]] = {
     c.RoomJoin: Service.join,
     c.RoomLeave: Service.leave,
@@ -537,6 +561,7 @@ VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Awaitable[Reply
     c.CallMedia: Service.call_media,
     c.CallSignal: Service.signal,
     c.Ice: Service.ice,
+    c.Echo: Service.echo,
 }
 
 
