@@ -68,7 +68,8 @@ class Configuration(Struct, frozen=True):
 
 
 class IceServers(Struct, frozen=True):
-    """What an operator has: no third party's server is ever named by default. `ttl_s` is 600 at least (K4)."""
+    """What an operator has: no third party's server is ever named by default. `ttl_s` is 600 at least (K4), shorter only to
+    see what happens when a credential expires."""
 
     stun_urls: tuple[str, ...] = ()
     turn_urls: tuple[str, ...] = ()
@@ -76,8 +77,11 @@ class IceServers(Struct, frozen=True):
     ttl_s: int = 3600
     policy: Literal["all", "relay"] = "all"
 
-    def configuration(self, name: str, now_ms: int) -> Configuration:
-        """For one person. `name` ends up in the relay's log: an opaque id, never an address."""
+    def configuration(
+        self, name: str, now_ms: int, policy: Literal["all", "relay"] | None = None
+    ) -> Configuration:
+        """For one person. `name` ends up in the relay's log: an opaque id, never an address. `policy` is that of their
+        programme, before ours."""
         expires_s = now_ms // 1000 + self.ttl_s
         servers: list[Server] = []
         if self.stun_urls:
@@ -86,7 +90,7 @@ class IceServers(Struct, frozen=True):
             username = f"{expires_s}:{name}"
             digest = hmac.new(self.turn_secret.encode(), username.encode(), hashlib.sha1).digest()
             servers.append(Server(self.turn_urls, username, base64.b64encode(digest).decode()))
-        return Configuration(tuple(servers), self.policy, expires_s * 1000)
+        return Configuration(tuple(servers), policy or self.policy, expires_s * 1000)
 
     def __repr__(self) -> str:
         return f"IceServers(stun_urls={self.stun_urls}, turn_urls={self.turn_urls}, policy={self.policy})"

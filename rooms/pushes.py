@@ -10,6 +10,9 @@ from rooms.commands import Candidate, Description, Media
 
 Role = Literal["mentor", "mentee", "guest"]
 
+Policy = Literal["all", "relay"]
+"""RTCIceTransportPolicy (W3C WebRTC §4.2.3): `relay` hides the addresses of two people from each other."""
+
 
 class Sent(Struct, frozen=True, omit_defaults=True):
     """An object from the server."""
@@ -223,7 +226,7 @@ class IceShown(Sent, frozen=True):
     """K4."""
 
     servers: list[IceServer]
-    policy: Literal["all", "relay"]
+    policy: Policy
     expires_at: int
 
 
@@ -281,7 +284,7 @@ class IceAnswer(Sent, frozen=True):
 
     ok: bool
     servers: list[IceServer]
-    policy: Literal["all", "relay"]
+    policy: Policy
     expires_at: int
 
 

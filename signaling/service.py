@@ -85,7 +85,8 @@ DONE = Reply(pack(p.Done(ok=True)))
 
 
 class Service:
-    """`now_ms` and `new_id` are the clock and the randomness of this node; `ice` makes a person's ICE configuration."""
+    """`now_ms` and `new_id` are the clock and the randomness of this node; `ice` makes a person's ICE configuration
+    under the policy of their programme."""
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class Service:
         limits: Limits,
         rates: Rates,
         rules: CallRules,
-        ice: Callable[[str], p.IceShown],
+        ice: Callable[[str, p.Policy | None], p.IceShown],
         echoes: EchoPeers,
         now_ms: Callable[[], int],
         new_id: Callable[[], str],
@@ -197,7 +198,7 @@ class Service:
             call=p.CallShown(id=live.call.id, since=live.call.since) if live.call else None,
             session=None,
             log=_log_shown(record.slug, resumed),
-            ice=self._ice(person),
+            ice=self._ice(person, resident.record.relay_policy),
         )
         return Reply(pack(answer), lambda: self._hub.release(seat, resumed.head))
 
@@ -362,8 +363,8 @@ class Service:
         return DONE
 
     async def ice(self, connection: Connection, command: c.Ice) -> Reply:
-        await self._seat(connection, command.room)
-        shown = self._ice(connection.identity.person)
+        resident, _ = await self._seat(connection, command.room)
+        shown = self._ice(connection.identity.person, resident.record.relay_policy)
         return Reply(pack(p.IceAnswer(ok=True, **asdict(shown))))
 
     async def echo(self, connection: Connection, command: c.Echo) -> Reply:

@@ -196,11 +196,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Secret shared with the relay (coturn: static-auth-secret). Never logged."),
     ] = None
     turn_ttl_s: Annotated[
-        int, Meta(ge=600, le=86_400, description="Seconds that a relay credential is good for.")
+        int,
+        Meta(
+            ge=5,
+            le=86_400,
+            description="Seconds that a relay credential is good for. Below 600, for trying out what then happens,"
+            " `telementor check` complains.",
+        ),
     ] = 3600
     relay_policy: Annotated[
         Literal["all", "relay"],
-        Meta(description="all: media goes the shortest way; relay: always over the relay, hiding addresses."),
+        Meta(
+            description="all: media goes the shortest way; relay: always over the relay, hiding addresses."
+            " `telementor relay` sets it for the programme and wins."
+        ),
     ] = "all"
 
     network_checks_max: Annotated[

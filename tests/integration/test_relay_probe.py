@@ -17,6 +17,7 @@ from media.ice import IceServers
 from media.relay_probe import Finding, probe
 from tests.support.condition import until
 from tests.support.private_network import ADDRESS, private_network
+from tests.support.server import run_telementor
 from tests.support.turn_server import SECRET, TurnServer, free_port
 
 pytestmark = pytest.mark.integration
@@ -57,6 +58,35 @@ async def test_a_relay_is_allocated_on_over_udp_tcp_and_tls_and_gives_an_address
         assert await ask(url) == Finding(url), transport
     for url in (f"stun:127.0.0.1:{relay.port}", f"stuns:localhost:{relay.tls_port}"):
         assert await probe(url) == Finding(url)
+
+
+async def test_check_asks_every_address_and_words_what_came(
+    open_turn: OpenTurn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = await open_turn()
+    closed = f"turn:127.0.0.1:{free_port('127.0.0.1')}?transport=tcp"
+    settings = {
+        "TELEMENTOR_STUN_URLS": f"stun:127.0.0.1:{relay.port}",
+        "TELEMENTOR_TURN_URLS": ",".join([*relay.urls.values(), closed]),
+        "TELEMENTOR_TURN_SECRET": SECRET,
+    }
+    code, out, err = await run_telementor("check", "--data", str(tmp_path / "data"), settings=settings)
+    assert (code, err) == (1, "")
+    assert f"ok   stun:127.0.0.1:{relay.port} answers.\n" in out
+    for transport in ("udp", "tcp"):
+        assert f"ok   {relay.urls[transport]} gives an allocation and takes it back.\n" in out
+    assert f"BAD  {relay.urls['tls']} shows a TLS certificate that browsers refuse (self-signed cert" in out
+    assert f"BAD  {closed} does not answer: nothing listens on this port.\n" in out
+    trusting = {
+        **settings,
+        "TELEMENTOR_TURN_SECRET": "a secret that is another",
+        "SSL_CERT_FILE": str(relay.certificate),
+    }
+    _, out, _ = await run_telementor("check", "--data", str(tmp_path / "data"), settings=trusting)
+    assert (
+        f"BAD  {relay.urls['tls']} refuses our credential: turn_secret is not its static-auth-secret" in out
+    )
+    assert "a secret that is" not in out
 
 
 async def test_nothing_is_left_on_the_relay(open_turn: OpenTurn) -> None:
