@@ -5,6 +5,7 @@ import { step } from './machine';
 import {
   AFTER_YOU_MS,
   type CallState,
+  COMING_BACK_MS,
   EARLY_BOUND,
   type Effect,
   type Flow,
@@ -332,6 +333,26 @@ describe('repair', () => {
     expect(dos(nothing).filter((one) => one === 'restart')).toHaveLength(1);
     const [, effects] = step(away, { on: 'joined', answer: stillIn(1, [peer()]) });
     expect(dos(effects)).toContain('restart');
+  });
+
+  it('K5: the server forgot us and nothing flows: a new leg, not a claim on the old one', () => {
+    const [, effects] = play(
+      [flow('interrupted'), { on: 'offline' }, { on: 'joined', answer: joined() }],
+      play(together)[0],
+    );
+    expect(effects.filter((effect) => effect.do === 'join')).toEqual([
+      { do: 'join', ask: 2, call: 'c', leg: null },
+    ]);
+  });
+
+  it('a partner who comes back has the first word, and then we restart', () => {
+    const [back, effects] = play(
+      [{ on: 'peer', peer: peer({ state: 'away' }) }, flow('interrupted'), { on: 'peer', peer: peer() }],
+      play(together)[0],
+    );
+    expect(dos(effects)).not.toContain('restart');
+    expect(effects).toContainEqual({ do: 'timer', name: 'repair b', ms: COMING_BACK_MS });
+    expect(dos(step(back, later)[1])).toContain('restart');
   });
 
   it('of two who see the same failure the patient one leaves the other time', () => {

@@ -156,7 +156,7 @@ function keepLeg(state: CallState): Step {
   const stopped = linksOf(synced).filter((link) => link.flow !== 'flowing' && link.presence === 'here');
   return stopped.reduce<Step>(
     ([next, done], link) => {
-      const fresh = { ...link, restarts: 0, resting: false };
+      const fresh = { ...link, restarts: 0 };
       const [repaired, more] = link.flowed
         ? repair(withLink(next, fresh), link.peer)
         : rest(next, fresh, FIRST_FLOW_MS);
