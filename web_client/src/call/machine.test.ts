@@ -375,7 +375,11 @@ describe('repair', () => {
     );
     const [, effects] = step(play(aiortc)[0], { on: 'flow', peer: 'b', leg: 1, flow: 'failed' });
     expect(dos(effects)).toContain('join');
-    expect(dos(effects)).not.toContain('restart');
+    const [, waiting] = play([flow('doubtful'), flow('interrupted')], play(aiortc)[0]);
+    expect(dos(waiting), 'and first the time to come back by itself').toEqual(['timer']);
+    const [, all] = play([flow('doubtful'), flow('interrupted'), later], play(aiortc)[0]);
+    expect(dos(all)).toContain('join');
+    expect(dos([...effects, ...all])).not.toContain('restart');
   });
 
   it('K3: the mentor insists, the mentee gives way, and who cannot roll back always insists', () => {

@@ -252,16 +252,14 @@ function repair(state: CallState, peer: string): Step {
   if (!link || link.flow === 'flowing' || link.resting) return [state, []];
   if (!state.online || state.phase.kind !== 'in' || link.presence !== 'here') return [state, []];
   const missing = link.flow === 'sound_missing' || link.flow === 'picture_missing';
-  const bound = missing ? 1 : RESTARTS_BOUND;
+  const bound = missing || !link.rollback ? 1 : RESTARTS_BOUND;
   const othersFlow = linksOf(state).some((other) => other.peer !== peer && other.flow === 'flowing');
-  const restartable = link.rollback && link.flowed && link.flow !== 'failed' && link.restarts < bound;
-  if (restartable || (link.rollback && othersFlow)) {
+  if ((link.flowed && link.flow !== 'failed' && link.restarts < bound) || (link.rollback && othersFlow)) {
     const [resting, effects] = rest(state, { ...link, restarts: link.restarts + 1 }, RESTART_MS);
-    return [resting, [{ do: 'restart', peer }, ...effects]];
+    // Who cannot restart only gets the time of it: many a path comes back by itself.
+    return [resting, link.rollback ? [{ do: 'restart', peer }, ...effects] : effects];
   }
   if (missing && state.rebuilds >= MISSING_REBUILDS_BOUND) return [state, []];
-  // A moment's silence is no reason to cut a connection that cannot be restarted.
-  if (link.flow === 'doubtful') return [state, []];
   return rebuild(state, link);
 }
 
