@@ -31,24 +31,6 @@
     return sums;
   };
 
-  // The longest time without a new picture since `watchFreeze()`, the present one included, in milliseconds.
-  let freeze = null;
-  watch.watchFreeze = () => {
-    clearInterval(freeze?.timer);
-    const now = performance.now();
-    freeze = { frames: -1, changed: now, longest: 0, timer: setInterval(look, 50) };
-  };
-  watch.freeze = () => Math.max(freeze.longest, performance.now() - freeze.changed);
-  async function look() {
-    const mine = freeze;
-    const { frames } = await watch.received();
-    if (mine !== freeze || frames === mine.frames) return;
-    const now = performance.now();
-    mine.longest = Math.max(mine.longest, now - mine.changed);
-    mine.frames = frames;
-    mine.changed = now;
-  }
-
   // Which way the media take: the selected pair of each open connection.
   watch.paths = async () => {
     const paths = [];
