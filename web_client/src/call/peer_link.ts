@@ -45,6 +45,9 @@ export interface PeerLinkEvents {
 
 /** An offer that stays unanswered that long while we ignore theirs: one of the two has to give way. */
 const RELENT_MS = 2_500;
+/** An unanswered offer is said again, as it may have gone to a socket that was dead already (K2): after this, then doubled. */
+const REPEAT_MS = 2_000;
+const REPEAT_MAX_MS = 16_000;
 /** How long the patient side waits for the other's first offer before it makes its own. */
 const PATIENCE_MS = 1_000;
 const CAMERA_BITS_PER_S = 1_500_000;
@@ -67,6 +70,7 @@ export class PeerLink {
   #verdict: Verdict = 'waiting';
   #beginTimer: ReturnType<typeof setTimeout> | undefined;
   #relentTimer: ReturnType<typeof setTimeout> | undefined;
+  #repeatTimer: ReturnType<typeof setTimeout> | undefined;
   #tracks: { track: MediaStreamTrack; stream: string | null }[] = [];
   #incoming = new MediaStream();
 
@@ -111,6 +115,7 @@ export class PeerLink {
   /** K3, K4: a new ICE generation with fresh servers, on the same connection. */
   restart(ice: IceShown): void {
     this.#then(async () => {
+      if (this.#repeatOffer()) return; // one at a time: the other side has not answered the last one yet
       this.#ice = ice;
       try {
         this.#pc.setConfiguration(configuration(ice));
@@ -163,8 +168,7 @@ export class PeerLink {
 
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#relentTimer);
-    clearTimeout(this.#beginTimer);
+    for (const timer of [this.#relentTimer, this.#repeatTimer, this.#beginTimer]) clearTimeout(timer);
     this.#disconnect();
   }
 
@@ -244,6 +248,23 @@ export class PeerLink {
     await this.#pc.setLocalDescription();
     this.#negotiation = offering(this.#negotiation, gen);
     this.#sendDescription(gen);
+    this.#repeatLater(REPEAT_MS);
+  }
+
+  #repeatLater(ms: number): void {
+    clearTimeout(this.#repeatTimer);
+    this.#repeatTimer = setTimeout(() => {
+      if (!this.#repeatOffer()) return;
+      this.#repeatLater(Math.min(ms * 2, REPEAT_MAX_MS));
+    }, ms);
+  }
+
+  /** With all candidates that are known meanwhile. False: there is none that waits for an answer. */
+  #repeatOffer(): boolean {
+    const gen = this.#negotiation.offered;
+    if (gen === null || this.#closed || this.#pc.signalingState !== 'have-local-offer') return false;
+    this.#sendDescription(gen);
+    return true;
   }
 
   async #carryOut(decisions: Decision[]): Promise<void> {
@@ -261,7 +282,7 @@ export class PeerLink {
           await this.#afterStable();
           break;
         case 'repeat_offer':
-          this.#sendDescription(decision.gen);
+          this.#repeatOffer();
           break;
         case 'add_candidates':
           for (const candidate of decision.candidates) await this.#addCandidate(candidate);
