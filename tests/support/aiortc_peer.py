@@ -22,8 +22,6 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 
-from tests.support.client import Client
-
 GOOD_FRAMES = 5
 LISTEN_S = 120
 
@@ -31,13 +29,12 @@ LISTEN_S = 120
 class AiortcPeer:
     """Owns a connection and the tasks that consume its tracks (an unconsumed track leaks)."""
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    def __init__(self, *, video: bool = True) -> None:
         self.frames = {"audio": 0, "video": 0}
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._tasks: list[asyncio.Task[None]] = []
         self._connection.on("track", self._on_track)
-        self._sent = [AudioStreamTrack(), VideoStreamTrack()]
+        self._sent = [AudioStreamTrack(), VideoStreamTrack()] if video else [AudioStreamTrack()]
         for track in self._sent:
             self._connection.addTrack(track)
 
@@ -85,7 +82,22 @@ class AiortcPeer:
 
     def flowing(self) -> bool:
         """Whether both sound and picture have come."""
-        return min(self.frames.values()) >= GOOD_FRAMES
+        return all(self.frames[track.kind] >= GOOD_FRAMES for track in self._sent)
+
+    @property
+    def state(self) -> str:
+        """RTCPeerConnection.connectionState."""
+        return self._connection.connectionState
+
+    async def reported_loss(self) -> dict[str, int]:
+        """Packets that the other side says it missed, for each kind of which it has reported (RTCP receiver reports)."""
+        stats = (await self._connection.getStats()).values()
+        return {one.kind: one.packetsLost for one in stats if one.type == "remote-inbound-rtp"}
+
+    async def received_packets(self) -> int:
+        """RTP packets that have come."""
+        stats = (await self._connection.getStats()).values()
+        return sum(one.packetsReceived for one in stats if one.type == "inbound-rtp")
 
     async def close(self) -> None:
         """End the connection and everything that this peer started."""
