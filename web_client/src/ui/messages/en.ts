@@ -60,9 +60,24 @@ function deviceProblem(kind: Kind, problem: CaptureProblem): string {
   const device = deviceNames[kind];
   const sentences: Record<CaptureProblem, string> = {
     denied: `Your browser does not let this page use the ${device}. Allow it in the address bar, then choose “Check camera and microphone”.`,
+    dismissed: `Your browser asked whether this page may use the ${device}, and the question was closed. Choose “Check camera and microphone” and allow it.`,
+    system: `Your system does not let the browser use the ${device}. Allow it in the privacy settings of your computer or phone, then come back here.`,
+    policy: `The rules of this browser do not allow the ${device}. Ask whoever looks after this device, or use another one.`,
     busy: `Another program is using the ${device}. Close it there, then choose “Check camera and microphone”.`,
+    stuck: `The ${device} is there, but it did not start. Close other programs that may use it or plug it in again, then choose “Check camera and microphone”.`,
+    inactive: `The ${device} could not start while this page was not in front. Choose “Check camera and microphone”.`,
+    muted: {
+      audio:
+        'Your microphone is silenced by a phone call, another program or a key on the device. You are heard again as soon as that ends.',
+      video:
+        'Your camera is held back by a phone call, another program or a switch on the device. You are seen again as soon as that ends.',
+    }[kind],
+    frozen: {
+      audio: 'No sound comes from your microphone. Plug it in again, or choose another one in the settings.',
+      video: 'No picture comes from your camera. Plug it in again, or choose another one in the settings.',
+    }[kind],
     missing: `No ${device} was found. Plug one in, or take part without it.`,
-    gone: `The ${device} is not connected any longer. Plug it in again, or choose another one in the settings.`,
+    gone: `The ${device} is not connected any longer. Plug it in again, or another one: it is used by itself.`,
     insecure: `The ${device} works only on a secure page. Open this room with https:// in the address.`,
     unsupported: `This browser cannot use a ${device} here. Try a current Chrome, Edge, Firefox or Safari.`,
     unanswered: `Your browser is still asking whether this page may use the ${device}. It joins in as soon as you allow it.`,
@@ -76,6 +91,10 @@ function bothProblem(problem: CaptureProblem): string | null {
   const sentences: Partial<Record<CaptureProblem, string>> = {
     denied:
       'Your browser does not let this page use the camera and the microphone. Allow them in the address bar, then choose “Check camera and microphone”.',
+    dismissed:
+      'Your browser asked whether this page may use the camera and the microphone, and the question was closed. Choose “Check camera and microphone” and allow them.',
+    system:
+      'Your system does not let the browser use the camera and the microphone. Allow them in the privacy settings of your computer or phone, then come back here.',
     busy: 'Another program is using the camera and the microphone. Close it there, then choose “Check camera and microphone”.',
     missing: 'No camera and no microphone was found. Plug one in, or take part without.',
     insecure:
@@ -214,6 +233,9 @@ export const en = {
     problem: deviceProblem,
     bothProblem,
     dismiss: 'Dismiss',
+    changed: (kind: Kind, label: string) => `Your ${deviceNames[kind]} is now “${label || 'another one'}”.`,
+    offered: (label: string) => `“${label}” is connected.`,
+    use: 'Use it',
     without: (kinds: Kind[]) =>
       kinds.length === 2
         ? 'You take part without camera and microphone: you see, hear and write.'
