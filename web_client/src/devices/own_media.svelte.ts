@@ -96,11 +96,17 @@ export class OwnMedia {
   get media(): Media {
     const sharing = this.screen !== null;
     return {
-      audio: this.audio !== null && !this.muted && this.problems.audio !== 'muted',
-      video: this.video !== null && !sharing && this.problems.video !== 'muted',
+      audio: this.#delivers('audio') && !this.muted,
+      video: this.#delivers('video') && !sharing,
       screen: sharing,
       streams: sharing ? { screen: this.#stream.id } : { camera: this.#stream.id },
     };
+  }
+
+  /** What is silenced or stuck is not promised to the others. */
+  #delivers(kind: Kind): boolean {
+    const problem = this.problems[kind];
+    return this[kind] !== null && problem !== 'muted' && problem !== 'frozen';
   }
 
   /** The chosen speaker while it is there; null is the standard one. */
@@ -176,7 +182,7 @@ export class OwnMedia {
 
   /** A track that is live and delivers nothing: whoever watches the frames says so, as often as it likes. */
   recapture(kind: Kind): void {
-    if (this[kind] !== null) this.#repair(kind, 'frozen');
+    if (this[kind] !== null) this.#repair(kind, this.#loss(kind) ?? 'frozen');
   }
 
   #repair(kind: Kind, loss: Loss, because: Because = 'lost'): void {
