@@ -2,6 +2,7 @@
  * Every word of the interface, English. Another language is a file like this one; `Words` keeps them complete.
  * Accessible names marked (name) are a contract: assistive technology, habits and tests use them.
  */
+import type { Figures, Verdict, Way } from '../../call/network_check';
 import type { EndReason } from '../../call/state';
 import type { CaptureProblem, Kind } from '../../devices/capture';
 
@@ -124,6 +125,62 @@ function ended(reason: EndReason, name: (person: string) => string): string {
   }
 }
 
+const ways: Record<Way, string> = {
+  direct: '',
+  direct_only:
+    'This server has no relay: a call works only if the network on the other side allows direct connections too.',
+  relay_refused:
+    'The relay, which other networks may need, refused its key. Please tell the person who runs this server.',
+  relay_silent: 'The relay, which other networks may need, could not be reached from here.',
+  relay_needed: 'Your network blocks direct connections: the call will go through the relay, which works.',
+  relay_by_rule: 'The call will go through the relay, as this programme wants it.',
+};
+
+function verdict(verdict: Verdict): string {
+  switch (verdict.kind) {
+    case 'all':
+      return `Video and sound will work. ${ways[verdict.way]}`.trim();
+    case 'sound_only': {
+      const why = {
+        no_picture: 'no picture came back.',
+        loss: 'too much is lost on the way for a picture.',
+        slow: 'your connection is too slow for a picture.',
+      }[verdict.why];
+      return `Sound only: ${why} ${ways[verdict.way]}`.trim();
+    }
+    case 'poor':
+      return 'Your connection is too poor to talk well. Go nearer to your Wi-Fi, or try another network. Writing works.';
+    case 'nothing':
+      return {
+        no_relay:
+          'A call will not work from here: no direct connection came about, and this server has no relay. Try another network, such as your phone.',
+        relay_refused:
+          'A call will not work from here: no direct connection came about, and the relay refused its key. Please tell the person who runs this server.',
+        relay_silent:
+          'A call will not work from here: neither a direct connection nor the relay could be reached. Try another network, such as your phone.',
+        relay_useless:
+          'A call may not work from here: the relay was reached, but nothing came through it. Try another network, such as your phone.',
+      }[verdict.why];
+    case 'busy':
+      return 'Too many checks are running at the moment. You can still enter.';
+    case 'no_answer':
+      return 'The server did not answer the check. You can still enter, or check again.';
+    case 'unsupported':
+      return 'This browser cannot hold a call. Try a current Chrome, Edge, Firefox or Safari.';
+  }
+}
+
+function figures({ roundTripMs, lossShare, relay }: Figures): string {
+  const way = { udp: 'through the relay', tcp: 'through the relay (TCP)', tls: 'through the relay (TLS)' };
+  return [
+    roundTripMs === null ? '' : `Round trip ${Math.max(1, Math.round(roundTripMs))} ms`,
+    `loss ${Math.round(lossShare * 100)} %`,
+    relay === null ? 'direct' : way[relay],
+  ]
+    .filter((part) => part !== '')
+    .join(' · ');
+}
+
 function duration(seconds: number): string {
   const minutes = Math.round(seconds / 60);
   if (seconds < 60) return seconds === 1 ? '1 second' : `${seconds} seconds`;
@@ -242,6 +299,14 @@ export const en = {
         : kinds[0] === 'video'
           ? 'You take part without camera: you are heard, but not seen.'
           : 'You take part without microphone: you are seen, but not heard.',
+  },
+
+  check: {
+    start: 'Check the network',
+    again: 'Check again',
+    running: 'Checking the network… This takes a few seconds.',
+    verdict,
+    figures,
   },
 
   status: {
