@@ -20,10 +20,12 @@ from aiortc import (
     VideoStreamTrack,
 )
 from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import candidate_from_sdp
 
 from tests.support.client import Client
 
 GOOD_FRAMES = 5
+LISTEN_S = 120
 
 
 class AiortcPeer:
@@ -68,6 +70,19 @@ class AiortcPeer:
         """Take the other side's description."""
         await self._connection.setRemoteDescription(RTCSessionDescription(**description))
 
+    async def add_candidates(self, candidates: list[dict[str, Any]]) -> None:
+        """Candidates that came over the wire one by one; the empty one ends them."""
+        for init in candidates:
+            if not init["candidate"]:
+                continue
+            candidate = candidate_from_sdp(init["candidate"].removeprefix("candidate:"))
+            candidate.sdpMid, candidate.sdpMLineIndex = init.get("sdpMid"), init.get("sdpMLineIndex")
+            await self._connection.addIceCandidate(candidate)
+
+    def stop_picture(self) -> None:
+        """A camera that gives nothing any more, on a path that works."""
+        self._sent[1].stop()
+
     def flowing(self) -> bool:
         """Whether both sound and picture have come."""
         return min(self.frames.values()) >= GOOD_FRAMES
@@ -80,3 +95,61 @@ class AiortcPeer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class AiortcMember:
+    """Somebody whose client is made of aiortc: in the room and the call, it answers each leg of the other side anew."""
+
+    def __init__(self, client: Client, room: str) -> None:
+        self.client = client
+        self.room = room
+        self.peer: AiortcPeer | None = None
+        self.legs: list[int] = []
+        self._seq = 0
+        self._listener: asyncio.Task[None] | None = None
+
+    async def join(self) -> AiortcMember:
+        """Enter the room and the call, saying that this client cannot roll back (K3)."""
+        await self.client.done("room.join", {"room": self.room, "cursor": None})
+        media = {"audio": True, "video": True, "screen": False}
+        await self.client.done("call.join", {"room": self.room, "media": media, "rollback": False})
+        self._listener = asyncio.create_task(self._listen())
+        return self
+
+    async def _listen(self) -> None:
+        while True:
+            signal = await self.client.next_push("call.signal", timeout_s=LISTEN_S)
+            description = signal.get("description")
+            if description and description["type"] == "offer":
+                await self._answer(signal)
+            elif self.peer and signal["from_leg"] == self.legs[-1] and signal.get("candidates"):
+                await self.peer.add_candidates(signal["candidates"])
+
+    async def _answer(self, signal: dict[str, Any]) -> None:
+        if self.legs[-1:] != [signal["from_leg"]]:
+            await self._hang_up()
+            self.legs.append(signal["from_leg"])
+            self.peer = AiortcPeer(self.client)
+        assert self.peer
+        answer = await self.peer.answer(signal["description"])
+        self._seq += 1
+        told = {"room": self.room, "call": signal["call"], "gen": signal["gen"], "seq": self._seq}
+        to = {"to": signal["from"], "to_leg": signal["from_leg"]}
+        await self.client.done("call.signal", {**told, **to, "description": answer})
+
+    async def _hang_up(self) -> None:
+        if self.peer:
+            await self.peer.close()
+        self.peer = None
+
+    async def vanish(self) -> None:
+        """The connection ends without a word over the wire."""
+        await self._hang_up()
+
+    async def close(self) -> None:
+        """End everything that this member started; what went wrong meanwhile fails the test."""
+        if self._listener:
+            self._listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listener
+        await self._hang_up()
