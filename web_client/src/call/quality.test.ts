@@ -21,6 +21,7 @@ const SENT: Sent = {
   packets: 0,
   bytes: 0,
   frames: 0,
+  targetBitsPerS: null,
   sourceFrames: null,
   width: 640,
   height: 360,

@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { observe, type Quality, unknownQuality } from './quality';
+import type { Sample } from './sample';
 import {
   CLIMB_MS,
   FALL_MS,
@@ -12,14 +14,13 @@ import {
   sentPicture,
   strongLink,
   TRIAL_MS,
-  TRIED_MS,
   type WeakLink,
 } from './weak_link';
 
 const LOOK_MS = 500;
 const RANK: Record<Picture, number> = { none: 0, small: 1, full: 2 };
-const STRONG = { budgetBitsPerS: 2_000_000, lossShare: 0, roundTripMs: 40 };
-const WEAK = { budgetBitsPerS: 60_000, lossShare: 0.02, roundTripMs: 300 };
+const STRONG = { budgetBitsPerS: 2_000_000, lossShare: 0, roundTripMs: 40, eased: false };
+const WEAK = { budgetBitsPerS: 60_000, lossShare: 0.02, roundTripMs: 300, eased: false };
 
 type Link = Omit<LinkNow, 'atMs'>;
 
@@ -76,11 +77,22 @@ describe('a link that gets weak', () => {
   });
 
   test('a trial that hurts the sound ends within four seconds', () => {
-    const hurt = { budgetBitsPerS: 80_000, lossShare: 0.4, roundTripMs: 400 };
+    const hurt = { budgetBitsPerS: 80_000, lossShare: 0.4, roundTripMs: 400, eased: false };
     const states = during(fallen, WEAK, FIRST_PAUSE_MS);
     const trying = states.find(({ tryingSinceMs }) => tryingSinceMs !== null) as WeakLink;
     expect(sentPicture(trying)).toBe('small');
     expect(sentPicture(after(trying, hurt, FALL_MS + 2 * LOOK_MS))).toBe('none');
+  });
+
+  test('that carries a picture without movement has it back although the budget cannot grow', () => {
+    const still = { budgetBitsPerS: 110_000, lossShare: 0, roundTripMs: 40, eased: true };
+    expect(pictures(during(fallen, still, FIRST_PAUSE_MS + TRIAL_MS + CLIMB_MS))).toEqual([
+      'none',
+      'small',
+      'full',
+    ]);
+    const crowded = { ...still, roundTripMs: 800 };
+    expect(pictures(during(fallen, crowded, 10 * 60_000))).toEqual(['none']);
   });
 
   test('is not judged while there is no picture to send', () => {
@@ -90,55 +102,69 @@ describe('a link that gets weak', () => {
   });
 
   test('without a budget, loss and delay decide', () => {
-    const lossy = { budgetBitsPerS: null, lossShare: 0.35, roundTripMs: 100 };
+    const lossy = { budgetBitsPerS: null, lossShare: 0.35, roundTripMs: 100, eased: false };
     expect(pictures(during(strongLink, lossy, 10_000))).toEqual(['full', 'none']);
-    const late = { budgetBitsPerS: null, lossShare: 0, roundTripMs: 1_200 };
+    const late = { budgetBitsPerS: null, lossShare: 0, roundTripMs: 1_200, eased: false };
     expect(pictures(during(strongLink, late, 60_000))).toEqual(['full', 'small']);
-    const untold = { budgetBitsPerS: null, lossShare: null, roundTripMs: null };
+    const untold = { budgetBitsPerS: null, lossShare: null, roundTripMs: null, eased: false };
     expect(after(strongLink, untold, 60_000).picture).toBe('full');
     expect(after(fallen, untold, 100_000).picture).toBe('full');
   });
 });
 
-test('with several others the link is as good as the best connection', () => {
-  const one = (outgoingBitsPerS: number | null, roundTripMs: number | null, lossShare: number | null) => ({
-    atMs: 0,
-    pair: {
-      local: 'host',
-      remote: 'host',
-      protocol: 'udp',
-      relayProtocol: null,
-      bytesReceived: 0,
-      bytesSent: 0,
-      roundTripMs,
-      outgoingBitsPerS,
-    } as const,
-    received: [],
-    sent: [
-      {
-        kind: 'video',
-        mid: '1',
-        active: true,
-        packets: 1,
-        bytes: 1,
-        frames: 1,
-        sourceFrames: null,
-        width: null,
-        height: null,
-        framesPerS: null,
-        limitation: null,
-        roundTripMs: null,
-        lossShare,
-      } as const,
-    ],
+describe('what is known of the link', () => {
+  const PAIR = {
+    local: 'host',
+    remote: 'host',
+    protocol: 'udp',
+    relayProtocol: null,
+    bytesReceived: 0,
+    bytesSent: 0,
+  } as const;
+  const VIDEO = {
+    kind: 'video',
+    mid: '1',
+    active: true,
+    sourceFrames: null,
+    width: null,
+    height: null,
+    framesPerS: null,
+    limitation: null,
+    roundTripMs: null,
+  } as const;
+
+  /** Three seconds of a connection that sends so many bytes of picture a second. */
+  function seen(
+    pair: { outgoingBitsPerS: number | null; roundTripMs: number | null },
+    lossShare: number | null,
+    bytesPerS = 10_000,
+  ) {
+    return [0, 1, 2, 3].reduce<Quality>((quality, second) => {
+      const count = { packets: second * 20, bytes: second * bytesPerS, frames: second * 15 };
+      const sent = { ...VIDEO, ...count, targetBitsPerS: 100_000, lossShare };
+      const sample: Sample = { atMs: second * 1_000, pair: { ...PAIR, ...pair }, received: [], sent: [sent] };
+      return observe(quality, sample, false);
+    }, unknownQuality);
+  }
+
+  test('with several others it is as good as the best connection', () => {
+    const poor = seen({ outgoingBitsPerS: 50_000, roundTripMs: 900 }, 0.3);
+    const fine = seen({ outgoingBitsPerS: 900_000, roundTripMs: 40 }, 0.01);
+    expect(linkNow([poor, fine], 7)).toEqual({
+      atMs: 7,
+      budgetBitsPerS: 900_000,
+      lossShare: 0.01,
+      roundTripMs: 40,
+      eased: false,
+    });
+    expect(linkNow([seen({ outgoingBitsPerS: null, roundTripMs: null }, null)], 0).budgetBitsPerS).toBeNull();
   });
-  expect(linkNow([one(50_000, 900, 0.3), one(900_000, 40, 0.01)], 7)).toEqual({
-    atMs: 7,
-    budgetBitsPerS: 900_000,
-    lossShare: 0.01,
-    roundTripMs: 40,
+
+  test('a picture that needs less than it may use says so', () => {
+    const pair = { outgoingBitsPerS: 120_000, roundTripMs: 40 };
+    expect(linkNow([seen(pair, 0, 12_000)], 0).eased).toBe(false);
+    expect(linkNow([seen(pair, 0, 5_000)], 0).eased).toBe(true);
   });
-  expect(linkNow([one(null, null, null)], 0).budgetBitsPerS).toBeNull();
 });
 
 // Whatever happens to the link
@@ -147,6 +173,7 @@ const anyLink: fc.Arbitrary<Link> = fc.record({
   budgetBitsPerS: fc.oneof(fc.constant(null), fc.integer({ min: 0, max: 500_000 })),
   lossShare: fc.oneof(fc.constant(null), fc.double({ min: 0, max: 0.6, noNaN: true })),
   roundTripMs: fc.oneof(fc.constant(null), fc.integer({ min: 0, max: 2_500 })),
+  eased: fc.boolean(),
 });
 const anyStretch = fc.record({
   link: anyLink,
@@ -209,7 +236,7 @@ describe('whatever happens to the link', () => {
     fc.assert(
       fc.property(anyPast, (past) => {
         const now = live(past).at(-1) as WeakLink;
-        const bound = LONGEST_PAUSE_MS + TRIED_MS + CLIMB_MS + 4 * LOOK_MS;
+        const bound = LONGEST_PAUSE_MS + TRIAL_MS + CLIMB_MS + 4 * LOOK_MS;
         expect(after(now, STRONG, bound).picture).toBe('full');
       }),
     );

@@ -7,7 +7,8 @@
  * growing pause the small picture is tried: it is sent, but the other side is told of it only when it went well, and a
  * trial that fails is seen by nobody.
  */
-import type { Sample } from './sample';
+import type { Quality } from './quality';
+import type { Sample, Sent } from './sample';
 
 export type Picture = 'full' | 'small' | 'none';
 
@@ -17,6 +18,8 @@ export interface LinkNow {
   budgetBitsPerS: number | null;
   lossShare: number | null;
   roundTripMs: number | null;
+  /** The picture needs less than it may use, as one without movement does: the budget cannot grow then. */
+  eased: boolean;
 }
 
 export interface WeakLink {
@@ -42,14 +45,18 @@ const FULL_NEEDS_BITS_PER_S = 250_000;
 const SMALL_RETURNS_BITS_PER_S = 150_000;
 const FULL_RETURNS_BITS_PER_S = 310_000;
 
-/** For browsers that tell no budget. Losses alone are often not ours to cure, so these are late. */
+/** Where the budget tells nothing. Losses alone are often not ours to cure, so these are late. */
 const BAD = { full: { loss: 0.2, roundTripMs: 1_000 }, small: { loss: 0.3, roundTripMs: 1_500 } };
 const CLEAN = { loss: 0.05, roundTripMs: 500 };
+
+/** An encoder with something to do uses nearly all of what it may. */
+const EASED_SHARE = 0.7;
 
 /** How long the link has to be too weak, or strong enough, before the picture follows. */
 export const FALL_MS = 3_000;
 export const CLIMB_MS = 10_000;
-/** A trial goes well for that long, or it has failed at the latest after `TRIAL_MS`. */
+/** A trial is looked at when figures from before it are out of sight; then it goes well for `TRIED_MS`, or fails. */
+const SETTLE_MS = 4_500;
 export const TRIED_MS = 3_000;
 export const TRIAL_MS = 20_000;
 export const FIRST_PAUSE_MS = 60_000;
@@ -77,28 +84,38 @@ export function sentPicture({ picture, tryingSinceMs }: WeakLink): Picture {
  * With several others the link is as good as the best of the connections: if only one of them is weak, it is the other's
  * link, and the congestion control of that connection sees to it.
  */
-export function linkNow(samples: readonly Sample[], atMs: number): LinkNow {
-  const best = (values: (number | null)[], choose: (...known: number[]) => number) => {
-    const known = values.filter((value) => value !== null);
-    return known.length > 0 ? choose(...known) : null;
-  };
-  const worst = ({ sent }: Sample, of: (one: Sample['sent'][number]) => number | null) =>
-    best(sent.filter(({ active }) => active).map(of), Math.max);
+export function linkNow(qualities: readonly Quality[], atMs: number): LinkNow {
   return {
     atMs,
     budgetBitsPerS: best(
-      samples.map(({ pair }) => pair?.outgoingBitsPerS ?? null),
+      qualities.map(({ samples }) => samples.at(-1)?.pair?.outgoingBitsPerS ?? null),
       Math.max,
     ),
     lossShare: best(
-      samples.map((one) => worst(one, ({ lossShare }) => lossShare)),
+      qualities.map(({ figures }) => figures?.sent.lossShare ?? null),
       Math.min,
     ),
     roundTripMs: best(
-      samples.map((one) => one.pair?.roundTripMs ?? worst(one, ({ roundTripMs }) => roundTripMs)),
+      qualities.map(({ figures }) => figures?.roundTripMs ?? null),
       Math.min,
     ),
+    eased: qualities.some(({ samples }) => isEased(samples)),
   };
+}
+
+function best(values: (number | null)[], choose: (...known: number[]) => number): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length > 0 ? choose(...known) : null;
+}
+
+function isEased(samples: readonly Sample[]): boolean {
+  const picture = (sample: Sample | undefined): Sent | undefined =>
+    sample?.sent.find(({ kind, active }) => kind === 'video' && active);
+  const first = picture(samples[0]);
+  const last = picture(samples.at(-1));
+  const seconds = ((samples.at(-1)?.atMs ?? 0) - (samples[0]?.atMs ?? 0)) / 1000;
+  if (!first || !last || last.targetBitsPerS === null || seconds <= 0) return false;
+  return ((last.bytes - first.bytes) * 8) / seconds < last.targetBitsPerS * EASED_SHARE;
 }
 
 /** `wanted`: there is a picture to send. Without one the link is not judged, for nothing loads it. */
@@ -161,7 +178,7 @@ function climb(link: WeakLink, picture: Picture, atMs: number): WeakLink {
 }
 
 function carries(now: LinkNow, picture: 'full' | 'small'): boolean {
-  if (now.budgetBitsPerS === null) return unharmed(now, picture);
+  if (now.budgetBitsPerS === null || isFree(now)) return unharmed(now, picture);
   return now.budgetBitsPerS >= (picture === 'full' ? FULL_NEEDS_BITS_PER_S : SMALL_NEEDS_BITS_PER_S);
 }
 
@@ -170,13 +187,22 @@ function unharmed({ lossShare, roundTripMs }: LinkNow, picture: 'full' | 'small'
   return (lossShare ?? 0) < bad.loss && (roundTripMs ?? 0) < bad.roundTripMs;
 }
 
+function isClean({ lossShare, roundTripMs }: LinkNow): boolean {
+  return (lossShare ?? 0) < CLEAN.loss && (roundTripMs ?? 0) < CLEAN.roundTripMs;
+}
+
+/** All that the picture needs gets through: then a small budget says nothing about the link. */
+function isFree(now: LinkNow): boolean {
+  return now.eased && isClean(now);
+}
+
 function couldDoMore({ picture, tryingSinceMs }: WeakLink, now: LinkNow): boolean {
   if (picture === 'full') return false;
   if (picture === 'none' && tryingSinceMs === null) return unharmed(now, 'small');
-  if (now.budgetBitsPerS !== null) {
-    return now.budgetBitsPerS >= (picture === 'small' ? FULL_RETURNS_BITS_PER_S : SMALL_RETURNS_BITS_PER_S);
-  }
-  return (now.lossShare ?? 0) < CLEAN.loss && (now.roundTripMs ?? 0) < CLEAN.roundTripMs;
+  if (tryingSinceMs !== null && now.atMs - tryingSinceMs < SETTLE_MS) return false;
+  if (now.budgetBitsPerS === null) return isClean(now);
+  if (isFree(now)) return true;
+  return now.budgetBitsPerS >= (picture === 'small' ? FULL_RETURNS_BITS_PER_S : SMALL_RETURNS_BITS_PER_S);
 }
 
 function lasted(sinceMs: number | null, atMs: number, ms: number): boolean {

@@ -92,7 +92,10 @@ async function attempt(kinds: Kind[], choice: Choice): Promise<Attempt> {
     try {
       const stream = await navigator.mediaDevices.getUserMedia(constraints(kinds, chosen));
       const tracks: Partial<Record<Kind, MediaStreamTrack>> = {};
-      for (const track of stream.getTracks()) tracks[track.kind as Kind] = track;
+      for (const track of stream.getTracks()) {
+        track.contentHint = track.kind === 'audio' ? 'speech' : 'motion';
+        tracks[track.kind as Kind] = track;
+      }
       return { tracks };
     } catch (error) {
       const problem = problemOf(error);
