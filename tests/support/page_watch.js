@@ -30,4 +30,38 @@
     }
     return sums;
   };
+
+  // The longest time without a new picture since `watchFreeze()`, the present one included, in milliseconds.
+  let freeze = null;
+  watch.watchFreeze = () => {
+    clearInterval(freeze?.timer);
+    const now = performance.now();
+    freeze = { frames: -1, changed: now, longest: 0, timer: setInterval(look, 50) };
+  };
+  watch.freeze = () => Math.max(freeze.longest, performance.now() - freeze.changed);
+  async function look() {
+    const mine = freeze;
+    const { frames } = await watch.received();
+    if (mine !== freeze || frames === mine.frames) return;
+    const now = performance.now();
+    mine.longest = Math.max(mine.longest, now - mine.changed);
+    mine.frames = frames;
+    mine.changed = now;
+  }
+
+  // Which way the media take: the selected pair of each open connection.
+  watch.paths = async () => {
+    const paths = [];
+    for (const connection of watch.connections) {
+      if (connection.connectionState === "closed") continue;
+      const stats = await connection.getStats();
+      const chosen = [...stats.values()].filter(({ type }) => type === "transport").map((one) => one.selectedCandidatePairId);
+      for (const pair of stats.values()) {
+        if (pair.type !== "candidate-pair" || !(pair.selected || chosen.includes(pair.id))) continue;
+        const [local, remote] = [stats.get(pair.localCandidateId), stats.get(pair.remoteCandidateId)];
+        paths.push({ local: local.candidateType, remote: remote.candidateType, protocol: local.relayProtocol ?? local.protocol });
+      }
+    }
+    return paths;
+  };
 })();
