@@ -30,6 +30,8 @@ import { follow, linkNow, type Picture, sentPicture, strongLink, type WeakLink }
 const ICE_RENEW_MIN_MS = 5_000;
 /** For how long after a hint of the browser's (another network, waking up) a silence is suspect at once. */
 const HINT_MS = 5_000;
+/** An answer of the server that is younger proves that the link lives and that its credentials are fresh. */
+const FRESH_MS = 1_000;
 /** How often a leave or a change of media that the server could not take is asked again. */
 const ASKS_BOUND = 5;
 const NO_ICE: IceShown = { servers: [], policy: 'all', expires_at: 0 };
@@ -54,6 +56,8 @@ export class LiveCall {
   #connection: Connection;
   #own: OwnMedia;
   #ice: IceShown = NO_ICE;
+  #probing: Promise<boolean> | null = null;
+  #iceAtMs = Number.NEGATIVE_INFINITY;
   #iceTimer: ReturnType<typeof setTimeout> | undefined;
   #lines = new Map<string, Line>();
   /** A sender's signals to a peer are counted for as long as the page lives: a greater `seq` is always new. */
@@ -223,6 +227,7 @@ export class LiveCall {
     const link = new PeerLink(polite, this.#ice, this.#own.outgoing, media, {
       signal: (gen, content) => this.#signal(peer, link, gen, content),
       flow: (flow) => this.dispatch({ on: 'flow', peer, leg, flow }),
+      uneasy: () => void this.#freshIce(),
       incoming: (incoming) => {
         if (this.#lines.get(peer)?.link === link) this.incoming = { ...this.incoming, [peer]: incoming };
       },
@@ -355,13 +360,22 @@ export class LiveCall {
 
   // Relay credentials
 
-  /** The question is also the fastest proof that the server still hears us: without an answer we connect anew. */
   async #restart(peer: string): Promise<void> {
     const line = this.#lines.get(peer);
-    const answer = await this.#connection.probe();
-    if (answer.ok) this.#renewIce(answer);
-    else if (answer.lost) return; // back in the room, the machine begins anew
+    // Without an answer we are soon back in the room by another way, and the machine begins anew.
+    if (!(await this.#freshIce())) return;
     if (line && this.#lines.get(peer) === line) line.link.restart(this.#ice);
+  }
+
+  /** The question is also the fastest proof that the server still hears us: without an answer we connect anew. */
+  #freshIce(): Promise<boolean> {
+    if (performance.now() - this.#iceAtMs < FRESH_MS) return Promise.resolve(true);
+    this.#probing ??= this.#connection.probe().then((answer) => {
+      this.#probing = null;
+      if (answer.ok) this.#renewIce(answer);
+      return answer.ok || !answer.lost;
+    });
+    return this.#probing;
   }
 
   async #askIce(): Promise<void> {
@@ -371,6 +385,7 @@ export class LiveCall {
 
   #renewIce(ice: IceShown): void {
     this.#ice = ice;
+    this.#iceAtMs = performance.now();
     clearTimeout(this.#iceTimer);
     if (ice.expires_at === 0) return;
     // K4: renewed at half of their life, so that whatever happens finds credentials that last.

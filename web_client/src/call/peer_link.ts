@@ -41,6 +41,8 @@ export interface Incoming {
 export interface PeerLinkEvents {
   signal(gen: number, content: Content): void;
   flow(flow: Flow): void;
+  /** The media pause: not yet a fault. */
+  uneasy(): void;
   incoming(incoming: Incoming): void;
 }
 
@@ -157,6 +159,7 @@ export class PeerLink {
       const taken = sample(stats as unknown as Iterable<[string, unknown]>, performance.now());
       if (pc.connectionState === 'connected') {
         [this.#watch, this.#verdict] = look(this.#watch, taken, this.#media ?? NO_MEDIA, hinted);
+        if (this.#verdict === 'uneasy') this.#events.uneasy();
         this.#events.flow(this.#flow());
       }
       return taken;
@@ -221,7 +224,7 @@ export class PeerLink {
 
   #connectedFlow(verdict: Verdict): Flow {
     if (verdict === 'flowing') this.#flowed = true;
-    if (verdict === 'waiting') return this.#flowed ? 'flowing' : 'new';
+    if (verdict === 'waiting' || verdict === 'uneasy') return this.#flowed ? 'flowing' : 'new';
     if (verdict === 'silent') return this.#flowed ? 'interrupted' : 'new';
     return verdict;
   }
