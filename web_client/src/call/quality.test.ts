@@ -179,7 +179,13 @@ describe('the grade', () => {
     ['a very long way', { pair: { roundTripMs: 900 } }, false, 'weak'],
     ['what we send is lost', { sent: { lossShare: 0.05 } }, false, 'fair'],
     ['much of what we send is lost', { sent: { lossShare: 0.2 } }, false, 'weak'],
-    ['a narrow link', { sent: { limitation: 'bandwidth' } }, false, 'fair'],
+    [
+      'a narrow link',
+      { pair: { outgoingBitsPerS: 300_000 }, sent: { limitation: 'bandwidth' } },
+      false,
+      'fair',
+    ],
+    ['an encoder that is cautious on a wide link', { sent: { limitation: 'bandwidth' } }, false, 'good'],
     ['a busy computer is no bad link', { sent: { limitation: 'cpu' } }, false, 'good'],
     ['sound only', {}, true, 'weak'],
   ])('%s', (_, what, paused, grade) => {

@@ -41,6 +41,9 @@ const FIRST_GRADE_MS = 2_000;
 export const WORSE_MS = 3_000;
 export const BETTER_MS = 8_000;
 
+/** A good picture needs no more. */
+const WIDE_BITS_PER_S = 1_000_000;
+
 /** Talking gets hard beyond these (ITU-T G.114 for the delay of both ways; Opus conceals and corrects some loss). */
 const FAIR = { roundTripMs: 300, lossShare: 0.03 };
 const WEAK = { roundTripMs: 700, lossShare: 0.1 };
@@ -88,7 +91,7 @@ function figuresOf(samples: readonly Sample[]): Figures | null {
       bitsPerS: rate(total(last.sent, 'bytes') - total(first.sent, 'bytes')),
       lossShare: largest(flowing.map(({ lossShare }) => lossShare)),
       picture: picture(flowing),
-      limitation: limitation(flowing),
+      limitation: limitation(flowing, pair?.outgoingBitsPerS ?? null),
     },
     received: {
       bitsPerS: rate(total(last.received, 'bytes') - total(first.received, 'bytes')),
@@ -107,9 +110,11 @@ function lostOf(first: readonly Received[], last: readonly Received[]): number |
   return lost + came > 0 ? lost / (lost + came) : null;
 }
 
-function limitation(sent: readonly Sent[]): Figures['sent']['limitation'] {
+/** At the beginning of a call an encoder is still cautious although the link is wide: that is no limit of the link. */
+function limitation(sent: readonly Sent[], budgetBitsPerS: number | null): Figures['sent']['limitation'] {
   const reason = sent.find(({ kind }) => kind === 'video')?.limitation;
-  return reason === 'cpu' || reason === 'bandwidth' ? reason : null;
+  if (reason === 'bandwidth') return (budgetBitsPerS ?? 0) < WIDE_BITS_PER_S ? reason : null;
+  return reason === 'cpu' ? reason : null;
 }
 
 function picture(streams: readonly (Sent | Received)[]): Direction['picture'] {
