@@ -100,6 +100,7 @@ export class LiveCall {
     this.state = next;
     for (const effect of effects) this.#carryOut(effect);
     this.#describe();
+    this.#connection.urgent = linksOf(next).some(({ met, flow }) => met && flow !== 'flowing');
     const now = next.phase.kind;
     if (now === 'in' && before !== 'in') this.#begin();
     if (now !== 'in' && before === 'in') this.#finish();

@@ -184,7 +184,7 @@ describe('our own camera', () => {
   const looks = (frames: (n: number) => Sent): boolean => {
     let watch: SourceWatch | null = null;
     let stuck = false;
-    for (let n = 0; n < 12; n++)
+    for (let n = 0; n * LOOK_MS <= MISSING_MS + LOOK_MS; n++)
       [watch, stuck] = lookAtSource(watch, {
         ...sampled(n * LOOK_MS, { bytes: 0, packets: 0, frames: 0 }),
         sent: [frames(n)],

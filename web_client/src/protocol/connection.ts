@@ -34,7 +34,9 @@ export interface Identity {
 /** An answer that takes longer than this will not come: the link is dead, even if nobody has said so yet. */
 const ANSWER_MS = 10_000;
 /** A connection that is not there by then is tried again, with the other transport first. */
-const CONNECT_MS = 8_000;
+const CONNECT_MS = 5_000;
+/** The longest pause between attempts while a call stands still. */
+const URGENT_DELAY_MS = 1_000;
 /**
  * How long a live link may take to answer when there is reason to doubt it (a network change, waking up, a silent
  * call): a few of its round trips, within these bounds. Connecting anew in vain costs four of them and loses nothing.
@@ -64,6 +66,8 @@ export class Connection {
   state: ConnectionState = { kind: 'connecting' };
   onState: (state: ConnectionState) => void = () => {};
   onPush: (push: Push) => void = () => {};
+  /** A call stands still until there is a connection. */
+  urgent = false;
   /** The network may have changed under us, or the page was asleep. */
   onDoubt: () => void = () => {};
 
@@ -248,7 +252,8 @@ export class Connection {
     this.#drop();
     const attempt = this.#attempt++;
     this.#report({ kind: 'offline', attempt });
-    const delayMs = Math.max(atLeastMs, this.#policy.delayMs(attempt, Math.random()));
+    const pauseMs = this.#policy.delayMs(attempt, Math.random());
+    const delayMs = Math.max(atLeastMs, this.urgent ? Math.min(pauseMs, URGENT_DELAY_MS) : pauseMs);
     this.#timer = setTimeout(() => this.#open(), delayMs);
   }
 
