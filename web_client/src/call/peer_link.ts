@@ -15,10 +15,13 @@ import {
   receive,
   relent,
 } from './negotiation';
+import { askForOpus } from './opus';
 import { type Sample, sample } from './sample';
+import { shape, shapeOf } from './sending';
 import type { Content } from './signal_queue';
 import { type Flow, NO_MEDIA } from './state';
 import { look, type Verdict, type Watch } from './watchdog';
+import type { Picture } from './weak_link';
 
 /** What is sent: the screen takes the camera's place. `stream` only lends its id, which names camera and sound. */
 export interface Outgoing {
@@ -50,8 +53,6 @@ const REPEAT_MS = 2_000;
 const REPEAT_MAX_MS = 16_000;
 /** How long the patient side waits for the other's first offer before it makes its own. */
 const PATIENCE_MS = 1_000;
-const CAMERA_BITS_PER_S = 1_500_000;
-const SCREEN_BITS_PER_S = 2_500_000;
 
 export class PeerLink {
   #pc: RTCPeerConnection;
@@ -59,6 +60,7 @@ export class PeerLink {
   #ice: IceShown;
   #outgoing: Outgoing;
   #media: Media | null;
+  #picture: Picture = 'full';
   #events: PeerLinkEvents;
   #chain: Promise<void> = Promise.resolve();
   #closed = false;
@@ -133,6 +135,13 @@ export class PeerLink {
       await this.#applyOutgoing();
       await this.#offerMissingTransceivers();
     });
+  }
+
+  /** How much of the picture is sent. */
+  limit(picture: Picture): void {
+    if (picture === this.#picture) return;
+    this.#picture = picture;
+    this.#then(() => this.#shape());
   }
 
   /** K4: the other side says which of its streams is the screen. */
@@ -314,7 +323,7 @@ export class PeerLink {
   }
 
   async #afterStable(): Promise<void> {
-    await this.#limitBitrate();
+    await this.#shape();
     if (this.#restartWanted) await this.#offer();
     else await this.#offerMissingTransceivers();
   }
@@ -324,7 +333,7 @@ export class PeerLink {
     if (description === null) return;
     const { type, sdp } = description;
     if (type === 'rollback') return;
-    this.#events.signal(gen, { description: { type, sdp } });
+    this.#events.signal(gen, { description: { type, sdp: askForOpus(sdp) } });
   }
 
   /** A candidate that cannot be used (of an ignored or replaced description) is not worth a failed call. */
@@ -373,18 +382,17 @@ export class PeerLink {
       sender.setStreams?.(stream);
       if (sender.track !== wanted[kind]) await sender.replaceTrack(wanted[kind]);
     }
-    await this.#limitBitrate();
+    await this.#shape();
   }
 
-  async #limitBitrate(): Promise<void> {
-    const sender = this.#sender('video');
-    const parameters = sender?.getParameters();
-    const encoding = parameters?.encodings?.[0];
-    if (!sender || !parameters || !encoding) return;
-    const maxBitrate = this.#outgoing.screen ? SCREEN_BITS_PER_S : CAMERA_BITS_PER_S;
-    if (encoding.maxBitrate === maxBitrate) return;
-    encoding.maxBitrate = maxBitrate;
-    await sender.setParameters(parameters).catch(() => {});
+  async #shape(): Promise<void> {
+    const { video, screen } = this.#outgoing;
+    const { width, height } = video?.getSettings() ?? {};
+    const lines = width && height ? Math.min(width, height) : null;
+    const sound = this.#sender('audio');
+    const picture = this.#sender('video');
+    if (sound) await shape(sound, shapeOf('sound', this.#picture, null));
+    if (picture) await shape(picture, shapeOf(screen ? 'screen' : 'camera', this.#picture, lines));
   }
 
   #sortTracks(): void {

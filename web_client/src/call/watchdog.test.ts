@@ -172,6 +172,7 @@ describe('our own camera', () => {
     packets: 0,
     bytes: 0,
     frames: 0,
+    targetBitsPerS: null,
     sourceFrames,
     width: null,
     height: null,
