@@ -29,10 +29,12 @@ export class OwnMedia {
   asked = $state<Asked>('not_yet');
   choice = $state.raw<Choice>(savedChoice());
   devices = $state.raw<Devices>(NO_DEVICES);
+  /** Who shares the screen stays to be seen beside it, with a video more to send. */
+  cameraBesideScreen = $state(savedBeside());
   /** After each change of what is sent. */
   onChange: () => void = () => {};
 
-  #stream = new MediaStream();
+  #streams = { camera: new MediaStream(), screen: new MediaStream() };
   #current: Promise<void> | null = null;
 
   constructor() {
@@ -40,21 +42,21 @@ export class OwnMedia {
   }
 
   get outgoing(): Outgoing {
-    return {
-      stream: this.#stream,
-      audio: this.audio,
-      video: this.screen ?? this.video,
-      screen: this.screen !== null,
-    };
+    const { audio, video, screen, cameraBesideScreen: beside } = this;
+    return { audio, video, screen, beside, streams: this.#streams };
   }
 
+  /** K4: both streams are named when the screen goes beside the camera; in its place it goes on the camera's stream. */
   get media(): Media {
+    const { camera, screen } = this.#streams;
     const sharing = this.screen !== null;
+    const beside = sharing && this.cameraBesideScreen;
+    const inPlace = sharing && !beside;
     return {
       audio: this.audio !== null && !this.muted,
-      video: this.video !== null && !sharing,
+      video: this.video !== null && !inPlace,
       screen: sharing,
-      streams: sharing ? { screen: this.#stream.id } : { camera: this.#stream.id },
+      streams: inPlace ? { screen: camera.id } : { camera: camera.id, ...(beside && { screen: screen.id }) },
     };
   }
 
@@ -171,6 +173,12 @@ export class OwnMedia {
     this.onChange();
   }
 
+  keepCameraBesideScreen(beside: boolean): void {
+    this.cameraBesideScreen = beside;
+    saveBeside(beside);
+    this.onChange();
+  }
+
   async choose(choice: Partial<Choice>): Promise<void> {
     this.choice = { ...this.choice, ...choice };
     saveChoice(this.choice);
@@ -197,5 +205,23 @@ export class OwnMedia {
 
   async #refreshDevices(): Promise<void> {
     this.devices = await listDevices();
+  }
+}
+
+const BESIDE = 'telementor.camera_beside_screen';
+
+function savedBeside(): boolean {
+  try {
+    return localStorage.getItem(BESIDE) !== 'off';
+  } catch {
+    return true;
+  }
+}
+
+function saveBeside(beside: boolean): void {
+  try {
+    localStorage.setItem(BESIDE, beside ? 'on' : 'off');
+  } catch {
+    // A browser without storage asks again next time.
   }
 }
