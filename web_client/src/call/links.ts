@@ -3,11 +3,11 @@ import type { Media, PeerShown, SignalPush } from '../protocol/wire';
 import {
   BACK_MS,
   type CallState,
+  COMING_BACK_MS,
   closing,
   EARLY_BOUND,
   type Effect,
   FIRST_FLOW_MS,
-  INTERRUPTED_MS,
   LINKS_BOUND,
   type Link,
   linkOf,
@@ -15,8 +15,8 @@ import {
   PARTNER_LEFT_MS,
   REBUILD_MS,
   RESTART_MS,
+  rest,
   type Step,
-  watch,
   withLink,
   withoutLink,
 } from './state';
@@ -54,10 +54,12 @@ export function syncLink(state: CallState, peer: PeerShown, met = false): Step {
     const back = link.presence !== 'here' && peer.state === 'here';
     const known = withLink(state, { ...link, presence: peer.state, media: peer.media });
     if (!back) return [known, []];
+    const release: Effect = { do: 'release', peer: link.peer };
+    if (link.flow === 'flowing') return [known, [release]];
     // Who comes back restarts by itself (K5); we only look after it.
-    const watching =
-      link.flow === 'flowing' ? [] : [watch(link.peer, link.flowed ? INTERRUPTED_MS * 2 : FIRST_FLOW_MS)];
-    return [known, [{ do: 'release', peer: link.peer }, ...watching]];
+    const here = { ...link, presence: peer.state, media: peer.media, restarts: 0 };
+    const [resting, effects] = rest(known, here, link.flowed ? COMING_BACK_MS : FIRST_FLOW_MS);
+    return [resting, [release, ...effects]];
   }
   if (!link && linksOf(state).length >= LINKS_BOUND) return [state, []];
   return openLink(state, peer, peer.media, link?.met ?? met);
@@ -72,6 +74,7 @@ function openLink(
   if (state.phase.kind !== 'in') return [state, []];
   const { call } = state.phase;
   const before = linkOf(state, peer) ? closing(peer) : [];
+  const yielding = politeTowards(state, peer, person);
   const link: Link = {
     peer,
     person,
@@ -79,26 +82,28 @@ function openLink(
     presence,
     media,
     rollback,
+    patient: rollback && yielding,
     flow: 'new',
     flowed: false,
     met,
-    repairs: 0,
+    restarts: 0,
+    resting: false,
   };
   const mine = state.early.filter(
     (signal) => signal.from === peer && signal.from_leg === leg && signal.call === call,
   );
   const early = state.early.filter((signal) => signal.from !== peer || signal.from_leg > leg);
-  const yielding = politeTowards(state, peer, person);
-  const opened = withLink({ ...state, early, phase: { ...state.phase, note: null } }, link);
+  const entered: CallState = { ...state, early, phase: { ...state.phase, note: null } };
+  const [opened, watching] = rest(entered, link, Math.max(FIRST_FLOW_MS, pauseMs(state.rebuilds)));
   return [
     opened,
     [
       ...before,
       { do: 'cancel', name: 'ring' },
       { do: 'cancel', name: 'left' },
-      { do: 'open', peer, leg, polite: !rollback || yielding, patient: rollback && yielding },
+      { do: 'open', peer, leg, polite: !rollback || yielding, patient: link.patient },
       ...mine.map((signal): Effect => ({ do: 'deliver', peer, signal })),
-      watch(peer, Math.max(FIRST_FLOW_MS, pauseMs(state.rebuilds))),
+      ...watching,
     ],
   ];
 }

@@ -8,6 +8,7 @@ import type { IceShown, Media } from '../protocol/wire';
 import { step } from './machine';
 import { type Incoming, PeerLink } from './peer_link';
 import { forget, remember, remembered } from './resumption';
+import type { Sample } from './sample';
 import {
   type Content,
   emptyQueue,
@@ -20,9 +21,12 @@ import {
   signalRefused,
 } from './signal_queue';
 import { type CallState, type Effect, type Input, initialCall, linksOf } from './state';
+import { LOOK_MS, lookAtSource, type SourceWatch } from './watchdog';
 
-/** Relay credentials are renewed this long before they expire (K4). */
-const ICE_AHEAD_MS = 60_000;
+/** A clock that goes wrong here must not become a storm of renewals (K4). */
+const ICE_RENEW_MIN_MS = 5_000;
+/** For how long after a hint of the browser's (another network, waking up) a silence is suspect at once. */
+const HINT_MS = 5_000;
 /** How often a leave or a change of media that the server could not take is asked again. */
 const ASKS_BOUND = 5;
 const NO_ICE: IceShown = { servers: [], policy: 'all', expires_at: 0 };
@@ -37,6 +41,8 @@ interface Line {
 export class LiveCall {
   state = $state.raw<CallState>(initialCall);
   incoming = $state.raw<Record<string, Incoming>>({});
+  /** What each connection said last, by peer. */
+  samples = $state.raw<Record<string, Sample>>({});
 
   #room: string;
   #connection: Connection;
@@ -48,12 +54,16 @@ export class LiveCall {
   #seq = new Map<string, number>();
   #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #awake: (() => void) | null = null;
+  #looks: ReturnType<typeof setInterval> | undefined;
+  #hintedAtMs = Number.NEGATIVE_INFINITY;
+  #source: SourceWatch | null = null;
 
   constructor(room: string, connection: Connection, own: OwnMedia) {
     this.#room = room;
     this.#connection = connection;
     this.#own = own;
     own.onChange = () => this.#ownChanged();
+    connection.onDoubt = () => this.#hinted();
   }
 
   /** A reload in a call goes back into it, as it was. */
@@ -74,11 +84,21 @@ export class LiveCall {
     for (const effect of effects) this.#carryOut(effect);
     this.#describe();
     const now = next.phase.kind;
-    if (now === 'in' && before !== 'in') this.#awake ??= keepAwake();
-    if (now !== 'in' && before === 'in') {
-      this.#awake?.();
-      this.#awake = null;
-    }
+    if (now === 'in' && before !== 'in') this.#begin();
+    if (now !== 'in' && before === 'in') this.#finish();
+  }
+
+  #begin(): void {
+    this.#awake ??= keepAwake();
+    this.#looks = setInterval(() => void this.#look(), LOOK_MS);
+  }
+
+  #finish(): void {
+    this.#awake?.();
+    this.#awake = null;
+    clearInterval(this.#looks);
+    this.#source = null;
+    this.samples = {};
   }
 
   #carryOut(effect: Effect): void {
@@ -252,9 +272,40 @@ export class LiveCall {
     if (this.#lines.get(peer) === line) void this.#pump(peer);
   }
 
+  // Watching
+
+  #hinted(): void {
+    this.#hintedAtMs = performance.now();
+    void this.#look();
+  }
+
+  async #look(): Promise<void> {
+    const hinted = performance.now() - this.#hintedAtMs < HINT_MS;
+    for (const [peer, line] of [...this.#lines]) {
+      const sample = await line.link.look(hinted);
+      if (sample === null || this.#lines.get(peer) !== line) continue;
+      this.samples = { ...this.samples, [peer]: sample };
+      this.#lookAtCamera(sample);
+    }
+  }
+
+  /** A camera that is live and gives no pictures is taken anew. A screen may stand still. */
+  #lookAtCamera(sample: Sample): void {
+    const [source, stuck] = lookAtSource(this.#source, sample);
+    this.#source = source;
+    if (!stuck || this.#own.screen !== null || this.#own.video === null) return;
+    this.#source = null;
+    void this.#own.recapture('video');
+  }
+
+  // Relay credentials
+
+  /** The question is also the fastest proof that the server still hears us: without an answer we connect anew. */
   async #restart(peer: string): Promise<void> {
     const line = this.#lines.get(peer);
-    await this.#askIce();
+    const answer = await this.#connection.probe();
+    if (answer.ok) this.#renewIce(answer);
+    else if (answer.lost) return; // back in the room, the machine begins anew
     if (line && this.#lines.get(peer) === line) line.link.restart(this.#ice);
   }
 
@@ -267,7 +318,8 @@ export class LiveCall {
     this.#ice = ice;
     clearTimeout(this.#iceTimer);
     if (ice.expires_at === 0) return;
-    const inMs = Math.max(10_000, ice.expires_at - Date.now() - ICE_AHEAD_MS);
+    // K4: renewed at half of their life, so that whatever happens finds credentials that last.
+    const inMs = Math.max(ICE_RENEW_MIN_MS, (ice.expires_at - Date.now()) / 2);
     this.#iceTimer = setTimeout(() => void this.#askIce(), Math.min(inMs, 2 ** 31 - 1));
   }
 }

@@ -27,7 +27,9 @@ export type Decision =
   | { do: 'give_way'; fresh: boolean; restartLost: boolean }
   | { do: 'accept_offer'; gen: number; description: Description }
   | { do: 'accept_answer'; gen: number; description: Description }
-  | { do: 'add_candidates'; candidates: Candidate[] };
+  | { do: 'add_candidates'; candidates: Candidate[] }
+  /** Say our offer once more: the other side may have been between two sockets when it came. */
+  | { do: 'repeat_offer'; gen: number };
 
 /** Held candidates at most. At the bound the oldest go: a later generation brings its own. */
 export const HELD_CANDIDATES_BOUND = 256;
@@ -64,7 +66,10 @@ function receiveDescription(
   if (description.type !== 'offer' || gen < n.settled) return [n, []];
   if (n.offered === null) return settle(n, gen, [{ do: 'accept_offer', gen, description }]);
   // Glare: both have offered. The impolite side insists, the polite one gives way.
-  if (!n.polite) return [{ ...n, ignored: { gen, description, candidates: [] } }, []];
+  if (!n.polite) {
+    const ignoring = { ...n, ignored: { gen, description, candidates: [] } };
+    return [ignoring, [{ do: 'repeat_offer', gen: n.offered }]];
+  }
   return giveWay(n, gen, description);
 }
 

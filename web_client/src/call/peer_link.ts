@@ -18,8 +18,10 @@ import {
 } from './negotiation';
 import { pageCertificates } from './page_certificate';
 import { type Handshake, ownFingerprint, sameBytes, theirCertificate } from './safety_code';
+import { type Sample, sample } from './sample';
 import type { Content } from './signal_queue';
-import type { Flow } from './state';
+import { type Flow, NO_MEDIA } from './state';
+import { look, type Verdict, type Watch } from './watchdog';
 
 export interface Outgoing {
   audio: MediaStreamTrack | null;
@@ -69,6 +71,9 @@ export class PeerLink {
   #restartWanted = false;
   #localGen = 0;
   #flowed = false;
+  #looking = false;
+  #watch: Watch | null = null;
+  #verdict: Verdict = 'waiting';
   #beginTimer: ReturnType<typeof setTimeout> | undefined;
   #relentTimer: ReturnType<typeof setTimeout> | undefined;
   #tracks: { track: MediaStreamTrack; stream: string | null }[] = [];
@@ -147,6 +152,30 @@ export class PeerLink {
     this.#sortTracks();
   }
 
+  /**
+   * Takes a sample and lets the watchdog judge it; what changed is reported as `flow`. Null while an earlier look has no
+   * answer yet, or when the connection is closed. `hinted`: the browser has just said that the network changed.
+   */
+  async look(hinted: boolean): Promise<Sample | null> {
+    const pc = this.#pc;
+    if (this.#looking || this.#closed) return null;
+    this.#looking = true;
+    try {
+      const stats = await pc.getStats();
+      if (pc !== this.#pc || this.#closed) return null;
+      const taken = sample(stats as unknown as Iterable<[string, unknown]>, performance.now());
+      if (pc.connectionState === 'connected') {
+        [this.#watch, this.#verdict] = look(this.#watch, taken, this.#media ?? NO_MEDIA, hinted);
+        this.#events.flow(this.#flow());
+      }
+      return taken;
+    } catch {
+      return null; // closed meanwhile
+    } finally {
+      this.#looking = false;
+    }
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#relentTimer);
@@ -173,8 +202,11 @@ export class PeerLink {
     };
     pc.onconnectionstatechange = () => {
       if (pc !== this.#pc || this.#closed) return;
-      this.#events.flow(this.#flow(pc.connectionState));
       this.#report();
+      // What was seen before counts no more; a return of the path is judged by what comes over it.
+      if (pc.connectionState !== 'connected') this.#watch = null;
+      if (pc.connectionState === 'connected') void this.look(false);
+      else this.#events.flow(this.#flow());
     };
     return pc;
   }
@@ -185,11 +217,24 @@ export class PeerLink {
     pc.close();
   }
 
-  #flow(state: RTCPeerConnectionState): Flow {
-    if (state === 'connected') this.#flowed = true;
-    if (state === 'connected') return 'flowing';
-    if (state === 'failed') return 'failed';
-    return state === 'disconnected' || this.#flowed ? 'interrupted' : 'new';
+  #flow(): Flow {
+    switch (this.#pc.connectionState) {
+      case 'failed':
+        return 'failed';
+      case 'disconnected':
+        return 'interrupted';
+      case 'connected':
+        return this.#connectedFlow(this.#verdict);
+      default:
+        return this.#flowed ? 'interrupted' : 'new';
+    }
+  }
+
+  #connectedFlow(verdict: Verdict): Flow {
+    if (verdict === 'flowing') this.#flowed = true;
+    if (verdict === 'waiting') return this.#flowed ? 'flowing' : 'new';
+    if (verdict === 'silent') return this.#flowed ? 'interrupted' : 'new';
+    return verdict;
   }
 
   /** One step after the other; a step that fails does not stop the next. */
@@ -231,6 +276,9 @@ export class PeerLink {
         case 'accept_answer':
           await this.#pc.setRemoteDescription(decision.description);
           await this.#afterStable();
+          break;
+        case 'repeat_offer':
+          this.#sendDescription(decision.gen);
           break;
         case 'add_candidates':
           for (const candidate of decision.candidates) await this.#addCandidate(candidate);

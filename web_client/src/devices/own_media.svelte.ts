@@ -119,6 +119,12 @@ export class OwnMedia {
     this.onChange();
   }
 
+  /** A device that is there and gives nothing is taken anew. */
+  async recapture(kind: Kind): Promise<void> {
+    const wanted = { audio: kind === 'audio', video: kind === 'video' };
+    this.#take(await capture(wanted, this.choice), wanted);
+  }
+
   async toggleMicrophone(): Promise<void> {
     if (this.audio === null) {
       this.muted = false;

@@ -35,8 +35,13 @@ export interface Identity {
 const ANSWER_MS = 10_000;
 /** A connection that is not there by then is tried again, with the other transport first. */
 const CONNECT_MS = 8_000;
-/** How long a live link may take to answer when there is reason to doubt it (a network change, waking up). */
-const PROBE_MS = 3_000;
+/**
+ * How long a live link may take to answer when there is reason to doubt it (a network change, waking up, a silent
+ * call): a few of its round trips, within these bounds. Connecting anew in vain costs four of them and loses nothing.
+ */
+const PROBE_ROUND_TRIPS = 4;
+const PROBE_MIN_MS = 600;
+const PROBE_MAX_MS = 3_000;
 
 const LOST: Refusal = { code: 'unavailable', message: 'There is no connection to the server at the moment.' };
 const PUSHES: ReadonlySet<string> = new Set<PushName>([
@@ -59,6 +64,8 @@ export class Connection {
   state: ConnectionState = { kind: 'connecting' };
   onState: (state: ConnectionState) => void = () => {};
   onPush: (push: Push) => void = () => {};
+  /** The network may have changed under us, or the page was asleep. */
+  onDoubt: () => void = () => {};
 
   #room: string;
   #identity: Identity;
@@ -68,6 +75,7 @@ export class Connection {
   #pollingFirst = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #watching: AbortController | null = null;
+  #roundTripMs = PROBE_MAX_MS / PROBE_ROUND_TRIPS;
 
   constructor(room: string, identity: Identity, policy: ReconnectPolicy = cappedBackoff()) {
     this.#room = room;
@@ -96,6 +104,7 @@ export class Connection {
     this.#drop();
     this.onState = () => {};
     this.onPush = () => {};
+    this.onDoubt = () => {};
   }
 
   /** The person decided that this tab should be connected again after `stopped`. */
@@ -112,11 +121,14 @@ export class Connection {
   ask<V extends Verb>(verb: V, command: Command<V>, answerMs = ANSWER_MS): Promise<Answer<V>> {
     const socket = this.#socket;
     if (!this.online || !socket?.connected) return Promise.resolve({ ok: false, error: LOST, lost: true });
+    const askedAtMs = performance.now();
     return new Promise((resolve) => {
       socket
         .timeout(answerMs)
         .emit(verb, withoutUndefined(command), (lost: Error | null, answer: Answer<V>) => {
           if (!lost) {
+            // Smoothed as TCP does it (RFC 6298 §2.3).
+            this.#roundTripMs += (performance.now() - askedAtMs - this.#roundTripMs) / 8;
             resolve(answer.ok ? answer : { ...answer, lost: false });
             return;
           }
@@ -124,6 +136,12 @@ export class Connection {
           if (socket === this.#socket) this.#lose();
         });
     });
+  }
+
+  /** Is the link alive? Asks for fresh relay credentials; without an answer in a short time we connect anew. */
+  probe(): Promise<Answer<'ice'>> {
+    const withinMs = Math.min(PROBE_MAX_MS, Math.max(PROBE_MIN_MS, PROBE_ROUND_TRIPS * this.#roundTripMs));
+    return this.ask('ice', { room: this.#room }, withinMs);
   }
 
   #open(): void {
@@ -228,11 +246,12 @@ export class Connection {
 
   /** The network may have changed under us: connect at once, or make sure that the link still answers. */
   #doubt(): void {
+    this.onDoubt();
     if (this.state.kind === 'offline') {
       this.#attempt = 0;
       this.#open();
     } else if (this.online) {
-      void this.ask('ice', { room: this.#room }, PROBE_MS);
+      void this.probe();
     }
   }
 

@@ -264,6 +264,8 @@ export const en = {
     connected: (name: string) => `Connected with ${name}.`,
     partnerReconnecting: (name: string) => `${name} is reconnecting…`,
     reconnecting: 'Reconnecting the call…',
+    soundMissing: (name: string) => `The sound of ${name} does not arrive. Trying to bring it back…`,
+    pictureMissing: (name: string) => `The picture of ${name} does not arrive. Trying to bring it back…`,
     ended,
     presence: (name: string, where: string) => `${name} is ${where}.`,
   },
