@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 from aiortc import (
@@ -20,6 +21,7 @@ from aiortc import (
     VideoStreamTrack,
 )
 from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import candidate_from_sdp
 
 from tests.support.client import Client
 
@@ -29,17 +31,20 @@ GOOD_FRAMES = 5
 class AiortcPeer:
     """Owns a connection and the tasks that consume its tracks (an unconsumed track leaks)."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, sent: Sequence[MediaStreamTrack] | None = None) -> None:
+        """`sent`: its own tone and picture unless told otherwise."""
         self.client = client
         self.frames = {"audio": 0, "video": 0}
+        self.kinds: list[str] = []
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._tasks: list[asyncio.Task[None]] = []
         self._connection.on("track", self._on_track)
-        self._sent = [AudioStreamTrack(), VideoStreamTrack()]
+        self._sent = [AudioStreamTrack(), VideoStreamTrack()] if sent is None else list(sent)
         for track in self._sent:
             self._connection.addTrack(track)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
+        self.kinds.append(track.kind)
         self._tasks.append(asyncio.create_task(self._consume(track)))
 
     async def _consume(self, track: MediaStreamTrack) -> None:
@@ -67,6 +72,41 @@ class AiortcPeer:
     async def accept(self, description: dict[str, Any]) -> None:
         """Take the other side's description."""
         await self._connection.setRemoteDescription(RTCSessionDescription(**description))
+
+    async def take_part(self, room: str) -> None:
+        """Join the room and the call, and answer whatever the other side offers, until cancelled (K2, K3)."""
+        await self.client.done("room.join", {"room": room, "cursor": None})
+        media = {"audio": True, "video": True, "screen": False}
+        joined = await self.client.done("call.join", {"room": room, "media": media, "rollback": False})
+        for seq in range(1000):
+            signal = await self._next_description()
+            reply = {
+                "room": room,
+                "call": joined["call"],
+                "to": signal["from"],
+                "to_leg": signal["from_leg"],
+                "seq": seq,
+                "gen": signal["gen"],
+                "description": await self.answer(signal["description"]),
+            }
+            await self.client.done("call.signal", reply)
+
+    async def _next_description(self) -> dict[str, Any]:
+        """The next signal with a description; candidates that come before it belong to the last one."""
+        while True:
+            signal = await self.client.next_push("call.signal", timeout_s=60)
+            if signal.get("description"):
+                return signal
+            for one in signal["candidates"]:
+                await self._add(one)
+
+    async def _add(self, init: dict[str, Any]) -> None:
+        if not init["candidate"]:
+            await self._connection.addIceCandidate(None)
+            return
+        candidate = candidate_from_sdp(init["candidate"].removeprefix("candidate:"))
+        candidate.sdpMid, candidate.sdpMLineIndex = init.get("sdpMid"), init.get("sdpMLineIndex")
+        await self._connection.addIceCandidate(candidate)
 
     def flowing(self) -> bool:
         """Whether both sound and picture have come."""

@@ -30,4 +30,16 @@
     }
     return sums;
   };
+
+  // Decoded frames of each video of the open connections, by its place in the description.
+  watch.pictures = async () => {
+    const frames = {};
+    for (const connection of watch.connections) {
+      if (connection.connectionState === "closed") continue;
+      for (const report of (await connection.getStats()).values()) {
+        if (report.type === "inbound-rtp" && report.kind === "video") frames[report.mid] = report.framesDecoded ?? 0;
+      }
+    }
+    return frames;
+  };
 })();
