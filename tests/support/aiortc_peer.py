@@ -35,7 +35,7 @@ class AiortcPeer:
         """`sent`: its own tone and picture unless told otherwise."""
         self.client = client
         self.frames = {"audio": 0, "video": 0}
-        self.kinds: list[str] = []
+        self.offers = 0
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._tasks: list[asyncio.Task[None]] = []
         self._connection.on("track", self._on_track)
@@ -44,7 +44,6 @@ class AiortcPeer:
             self._connection.addTrack(track)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        self.kinds.append(track.kind)
         self._tasks.append(asyncio.create_task(self._consume(track)))
 
     async def _consume(self, track: MediaStreamTrack) -> None:
@@ -65,6 +64,7 @@ class AiortcPeer:
 
     async def answer(self, offer: dict[str, Any]) -> dict[str, Any]:
         """The answer to a description that came over the wire."""
+        self.offers += 1
         await self.accept(offer)
         await self._connection.setLocalDescription(await self._connection.createAnswer())
         return self._own
@@ -73,11 +73,11 @@ class AiortcPeer:
         """Take the other side's description."""
         await self._connection.setRemoteDescription(RTCSessionDescription(**description))
 
-    async def take_part(self, room: str) -> None:
+    async def take_part(self, room: str, *, rollback: bool = False) -> None:
         """Join the room and the call, and answer whatever the other side offers, until cancelled (K2, K3)."""
         await self.client.done("room.join", {"room": room, "cursor": None})
         media = {"audio": True, "video": True, "screen": False}
-        joined = await self.client.done("call.join", {"room": room, "media": media, "rollback": False})
+        joined = await self.client.done("call.join", {"room": room, "media": media, "rollback": rollback})
         for seq in range(1000):
             signal = await self._next_description()
             reply = {
