@@ -152,7 +152,7 @@ class NetworkLab:
 
     def __init__(self) -> None:
         needs("root, to make network namespaces", os.geteuid() == 0)
-        needs("/dev/net/tun", os.path.exists("/dev/net/tun"))
+        needs("/dev/net/tun", Path("/dev/net/tun").exists())
         for program in ("ip", "nft", "nsenter"):
             needs_program(program)
         self._tag = f"lab{os.getpid()}"

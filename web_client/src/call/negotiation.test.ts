@@ -44,6 +44,10 @@ describe('K2, K3: what to do with a signal', () => {
     ]);
   });
 
+  it('K2: a sender may count from 0', () => {
+    expect(hear(negotiation(true), offer(0, 0))[1]).toMatchObject([{ do: 'accept_offer' }]);
+  });
+
   it('K3: a repeat is dropped', () => {
     const [once] = hear(negotiation(true), offer(1, 0));
     expect(hear(once, offer(1, 0))[1]).toEqual([]);

@@ -35,7 +35,7 @@ export type Decision =
 export const HELD_CANDIDATES_BOUND = 256;
 
 export function negotiation(polite: boolean): Negotiation {
-  return { polite, lastSeq: 0, settled: -1, seen: 0, offered: null, ignored: null, held: [] };
+  return { polite, lastSeq: -1, settled: -1, seen: 0, offered: null, ignored: null, held: [] };
 }
 
 /** K3: whoever offers a restart uses the greatest generation seen + 1; any other offer stays in its generation. */

@@ -336,6 +336,7 @@ export const en = {
     ownCameraOff: 'Your camera is off',
     youShare: 'You are sharing your screen',
     newMessages: (count: number) => (count === 1 ? '1 new message' : `${count} new messages`),
+    pictureInPicture: 'Picture in picture', // (name)
     screenFailed: 'The screen could not be shared. Your browser or your system does not allow it.',
   },
 
@@ -395,6 +396,28 @@ export const en = {
     running: 'Checking the network… This takes a few seconds.',
     verdict,
     figures,
+  },
+
+  screen: {
+    remote: 'Remote screen', // (name)
+    keepCamera: 'Keep my camera on while I share the screen',
+  },
+
+  safety: {
+    open: 'Safety code', // (name)
+    title: 'Safety code',
+    why: 'Read these numbers to each other, aloud, in this call. If both of you see the same ones, nobody sits in between: not even this server can see or hear you.',
+    codeWith: (name: string) => `Safety code with ${name}`, // (name)
+    same: 'We see the same code',
+    compared: (name: string) => `You compared the code with ${name}. You are told if it changes.`,
+    different:
+      'If the numbers differ, somebody may be listening in: leave the call, and tell the person who runs your programme.',
+    none: (name: string) =>
+      `There is no code for the connection with ${name}: it does not stand yet, or this browser cannot show it. A current Chrome, Edge, Firefox or Safari can.`,
+    changed: (name: string) => `The safety code with ${name} has changed since you compared it.`,
+    changedWhy:
+      'That is so when one of you loads the page again or takes another device. It can also be somebody in between.',
+    again: 'Compare again',
   },
 
   status: {
