@@ -18,8 +18,11 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCPeerConnection,
+    RTCSessionDescription,
     VideoStreamTrack,
 )
+from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import candidate_from_sdp
 
 from tests.support.client import Client
 
@@ -39,6 +42,73 @@ class AiortcPeer:
         self._connection.on("track", self._on_track)
         tone_and_picture = [AudioStreamTrack(), VideoStreamTrack()] if video else [AudioStreamTrack()]
         self._sent = tone_and_picture if sent is None else list(sent)
+        for track in self._sent:
+            self._connection.addTrack(track)
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        self._tasks.append(asyncio.create_task(self._consume(track)))
+
+    async def _consume(self, track: MediaStreamTrack) -> None:
+        with contextlib.suppress(MediaStreamError):
+            while True:
+                await track.recv()
+                self.frames[track.kind] += 1
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        local = self._connection.localDescription
+        return {"type": local.type, "sdp": local.sdp}
+
+    async def offer(self) -> dict[str, Any]:
+        """A description with all candidates in it (aiortc does not trickle)."""
+        await self._connection.setLocalDescription(await self._connection.createOffer())
+        return self._own
+
+    async def answer(self, offer: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a description that came over the wire."""
+        self.offers += 1
+        await self.accept(offer)
+        await self._connection.setLocalDescription(await self._connection.createAnswer())
+        return self._own
+
+    async def accept(self, description: dict[str, Any]) -> None:
+        """Take the other side's description."""
+        await self._connection.setRemoteDescription(RTCSessionDescription(**description))
+
+    async def add_candidates(self, candidates: list[dict[str, Any]]) -> None:
+        """Candidates that came over the wire one by one; the empty one ends them."""
+        for init in candidates:
+            if not init["candidate"]:
+                continue
+            candidate = candidate_from_sdp(init["candidate"].removeprefix("candidate:"))
+            candidate.sdpMid, candidate.sdpMLineIndex = init.get("sdpMid"), init.get("sdpMLineIndex")
+            await self._connection.addIceCandidate(candidate)
+
+    def stop_picture(self) -> None:
+        """A camera that gives nothing any more, on a path that works."""
+        self._sent[1].stop()
+
+    def flowing(self) -> bool:
+        """Whether both sound and picture have come."""
+        return all(self.frames[track.kind] >= GOOD_FRAMES for track in self._sent)
+
+    @property
+    def state(self) -> str:
+        """RTCPeerConnection.connectionState."""
+        return self._connection.connectionState
+
+    async def reported_loss(self) -> dict[str, int]:
+        """Packets that the other side says it missed, for each kind of which it has reported (RTCP receiver reports)."""
+        stats = (await self._connection.getStats()).values()
+        return {one.kind: one.packetsLost for one in stats if one.type == "remote-inbound-rtp"}
+
+    async def received_packets(self) -> int:
+        """RTP packets that have come."""
+        stats = (await self._connection.getStats()).values()
+        return sum(one.packetsReceived for one in stats if one.type == "inbound-rtp")
+
+    async def close(self) -> None:
+        """End the connection and everything that this peer started."""
         for track in self._sent:
             track.stop()
         await self._connection.close()

@@ -38,31 +38,6 @@
     return sums;
   };
 
-  // The longest time without a new picture since `watchFreeze()`, the present one included, in milliseconds.
-  let freeze = null;
-  watch.watchFreeze = () => {
-    clearInterval(freeze?.timer);
-    freeze = { pictures: new Map(), changed: performance.now(), longest: 0, timer: setInterval(look, 50) };
-  };
-  watch.freeze = () => Math.max(freeze.longest, performance.now() - freeze.changed);
-  async function look() {
-    const mine = freeze;
-    for (const connection of watch.connections) {
-      if (connection.connectionState === "closed") continue;
-      const stats = await connection.getStats();
-      for (const report of stats.values()) {
-        if (report.type !== "inbound-rtp" || report.kind !== "video") continue;
-        // Counters of a connection that is taken down fall back: only more pictures are a change.
-        const frames = report.framesDecoded ?? 0;
-        if (frames <= (mine.pictures.get(connection) ?? 0)) continue;
-        mine.pictures.set(connection, frames);
-        const now = performance.now();
-        mine.longest = Math.max(mine.longest, now - mine.changed);
-        mine.changed = now;
-      }
-    }
-  }
-
   // Which way the media take: the selected pair of each open connection.
   watch.paths = async () => {
     const paths = [];
