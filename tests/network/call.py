@@ -80,6 +80,13 @@ class Call:
         clicked = max(at for at, what, _ in seen["mentee"].entries if what == "click")
         return max((one.first_after(clicked) or now_ms()) - clicked for one in seen.values()) / 1000
 
+    async def end(self) -> None:
+        """The mentor leaves, and that ends it for both."""
+        for tab in self.tabs.values():
+            if await tab.has("button", "Leave call"):
+                await tab.press("Leave call")
+            await tab.call_is("ended", "idle")
+
     async def flows(self, since: float | None = None, *, timeout_s: float = 30) -> None:
         """Both see moving pictures shown after a moment (now), hear each other, are told so, and nobody has reloaded."""
         since = since or now_ms()
