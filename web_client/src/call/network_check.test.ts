@@ -40,6 +40,7 @@ function look(atMs: number, change: Partial<Look> = {}): Sample {
     bytes: 0,
     frames: 70,
     sourceFrames: 75,
+    targetBitsPerS: null,
     width: null,
     height: null,
     framesPerS: 15,

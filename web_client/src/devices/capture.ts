@@ -150,6 +150,7 @@ async function attempt(kinds: Kind[], choice: Choice): Promise<Attempt> {
 
 async function one(kinds: Kind[], chosen: Choice): Promise<Partial<Record<Kind, MediaStreamTrack>>> {
   const stream = await navigator.mediaDevices.getUserMedia(constraints(kinds, chosen));
+  for (const track of stream.getTracks()) track.contentHint = track.kind === 'audio' ? 'speech' : 'motion';
   return Object.fromEntries(stream.getTracks().map((track) => [track.kind, track]));
 }
 

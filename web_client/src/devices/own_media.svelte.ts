@@ -56,10 +56,12 @@ export class OwnMedia {
   devices = $state.raw<Devices>(NO_DEVICES);
   offer = $state.raw<Offer | null>(null);
   changed = $state.raw<Changed | null>(null);
+  /** Who shares the screen stays to be seen beside it, with a video more to send. */
+  cameraBesideScreen = $state(savedBeside());
   /** After each change of what is sent. */
   onChange: () => void = () => {};
 
-  #stream = new MediaStream();
+  #streams = { camera: new MediaStream(), screen: new MediaStream() };
   #current: Promise<void> | null = null;
   /** One capture after the other: some systems give a device only once. */
   #chain: Promise<unknown> = Promise.resolve();
@@ -85,21 +87,21 @@ export class OwnMedia {
   }
 
   get outgoing(): Outgoing {
-    return {
-      stream: this.#stream,
-      audio: this.audio,
-      video: this.screen ?? this.video,
-      screen: this.screen !== null,
-    };
+    const { audio, video, screen, cameraBesideScreen: beside } = this;
+    return { audio, video, screen, beside, streams: this.#streams };
   }
 
+  /** K4: both streams are named when the screen goes beside the camera; in its place it goes on the camera's stream. */
   get media(): Media {
+    const { camera, screen } = this.#streams;
     const sharing = this.screen !== null;
+    const beside = sharing && this.cameraBesideScreen;
+    const inPlace = sharing && !beside;
     return {
       audio: this.#delivers('audio') && !this.muted,
-      video: this.#delivers('video') && !sharing,
+      video: this.#delivers('video') && !inPlace,
       screen: sharing,
-      streams: sharing ? { screen: this.#stream.id } : { camera: this.#stream.id },
+      streams: inPlace ? { screen: camera.id } : { camera: camera.id, ...(beside && { screen: screen.id }) },
     };
   }
 
@@ -419,6 +421,12 @@ export class OwnMedia {
     this.onChange();
   }
 
+  keepCameraBesideScreen(beside: boolean): void {
+    this.cameraBesideScreen = beside;
+    saveBeside(beside);
+    this.onChange();
+  }
+
   /** A choice that cannot be had is taken back, and the person reads why. */
   async choose(choice: Partial<Choice>): Promise<void> {
     const former = this.choice;
@@ -495,4 +503,22 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
       resolve();
     });
   });
+}
+
+const BESIDE = 'telementor.camera_beside_screen';
+
+function savedBeside(): boolean {
+  try {
+    return localStorage.getItem(BESIDE) !== 'off';
+  } catch {
+    return true;
+  }
+}
+
+function saveBeside(beside: boolean): void {
+  try {
+    localStorage.setItem(BESIDE, beside ? 'on' : 'off');
+  } catch {
+    // A browser without storage asks again next time.
+  }
 }

@@ -2,7 +2,8 @@
  * Every word of the interface, English. Another language is a file like this one; `Words` keeps them complete.
  * Accessible names marked (name) are a contract: assistive technology, habits and tests use them.
  */
-import type { Figures, Verdict, Way } from '../../call/network_check';
+import type { Figures as CheckFigures, Verdict, Way } from '../../call/network_check';
+import type { Direction, Figures, Grade } from '../../call/quality';
 import type { EndReason } from '../../call/state';
 import type { CaptureProblem, Kind } from '../../devices/capture';
 
@@ -170,7 +171,7 @@ function verdict(verdict: Verdict): string {
   }
 }
 
-function figures({ roundTripMs, lossShare, relay }: Figures): string {
+function figures({ roundTripMs, lossShare, relay }: CheckFigures): string {
   const way = { udp: 'through the relay', tcp: 'through the relay (TCP)', tls: 'through the relay (TLS)' };
   return [
     roundTripMs === null ? '' : `Round trip ${Math.max(1, Math.round(roundTripMs))} ms`,
@@ -185,6 +186,73 @@ function duration(seconds: number): string {
   const minutes = Math.round(seconds / 60);
   if (seconds < 60) return seconds === 1 ? '1 second' : `${seconds} seconds`;
   return minutes === 1 ? '1 minute' : `${minutes} minutes`;
+}
+
+// What people are told of the connection: words first, then figures.
+
+const grades: Record<Grade, string> = { good: 'good', fair: 'fair', weak: 'weak' };
+const protocols = { udp: 'UDP', tcp: 'TCP', tls: 'TLS' };
+const limitations = { cpu: 'by this computer, which is busy', bandwidth: 'by the link' };
+
+/** Figures of a direction; what the browser does not tell is missing. */
+function size({ picture }: Direction): string | null {
+  return picture && `${picture.width}×${picture.height}`;
+}
+
+function rate({ bitsPerS }: Direction): string | null {
+  if (bitsPerS === null) return null;
+  if (bitsPerS >= 1_000_000) return `${(bitsPerS / 1_000_000).toFixed(1)} Mbit/s`;
+  return `${Math.round(bitsPerS / 1_000)} kbit/s`;
+}
+
+function frames({ picture }: Direction): string | null {
+  return picture && picture.framesPerS !== null ? `${Math.round(picture.framesPerS)}` : null;
+}
+
+function percent(share: number | null): string | null {
+  return share === null ? null : `${Math.round(share * 100)} %`;
+}
+
+function roundTrip({ roundTripMs }: Figures): string | null {
+  return roundTripMs === null ? null : `${Math.round(roundTripMs)} ms`;
+}
+
+function qualityInWords(figures: Figures, name: string): string[] {
+  const reaches = size(figures.sent);
+  const arrives = size(figures.received);
+  const lost = percent(Math.max(figures.sent.lossShare ?? 0, figures.received.lossShare ?? 0));
+  const link = [roundTrip(figures), `${lost} loss`].filter((one) => one !== null).join(', ');
+  const path = { direct: ' Direct.', relay: ' Over a relay.' };
+  return [
+    reaches && `Your picture reaches ${name} in ${reaches}.`,
+    arrives && `${name}’s picture reaches you in ${arrives}.`,
+    `Your link: ${link}.${figures.path ? path[figures.path] : ''}`,
+    figures.sent.limitation && `Your picture is limited ${limitations[figures.sent.limitation]}.`,
+  ].filter((one) => one !== null);
+}
+
+function qualityTable({ sent, received }: Figures): { label: string; sent: string; received: string }[] {
+  const rows: [string, string | null, string | null][] = [
+    ['Picture', size(sent), size(received)],
+    ['Frames per second', frames(sent), frames(received)],
+    ['Rate', rate(sent), rate(received)],
+    ['Loss', percent(sent.lossShare), percent(received.lossShare)],
+  ];
+  return rows
+    .filter(([, out, back]) => out !== null || back !== null)
+    .map(([label, out, back]) => ({ label, sent: out ?? '–', received: back ?? '–' }));
+}
+
+function qualityPath(figures: Figures): { label: string; value: string }[] {
+  const path = { direct: 'direct', relay: 'over a relay' };
+  const protocol = figures.protocol && protocols[figures.protocol];
+  const way = [figures.path && path[figures.path], protocol].filter((one) => one !== null);
+  const rows: [string, string | null][] = [
+    ['Round trip', roundTrip(figures)],
+    ['Path', way.length > 0 ? way.join(', ') : null],
+    ['Limited', figures.sent.limitation && limitations[figures.sent.limitation]],
+  ];
+  return rows.flatMap(([label, value]) => (value === null ? [] : [{ label, value }]));
 }
 
 export const en = {
@@ -268,7 +336,28 @@ export const en = {
     ownCameraOff: 'Your camera is off',
     youShare: 'You are sharing your screen',
     newMessages: (count: number) => (count === 1 ? '1 new message' : `${count} new messages`),
+    pictureInPicture: 'Picture in picture', // (name)
     screenFailed: 'The screen could not be shared. Your browser or your system does not allow it.',
+  },
+
+  quality: {
+    connection: (grade: Grade) => `Connection: ${grades[grade]}`, // (name)
+    measuring: 'Connection', // (name)
+    title: 'Connection', // (name)
+    direction: { of: 'Figure', sent: 'You send', received: 'You receive' },
+    inWords: qualityInWords,
+    table: qualityTable,
+    path: qualityPath,
+    none: 'Nothing is known of the connection yet.',
+    copy: 'Copy for support', // (name)
+    copied: 'Copied. It holds no names, no addresses and nothing of what was said.',
+    copyFailed: 'Your browser does not allow copying. Select this text and copy it:',
+    close: 'Close',
+    soundOnly: 'Weak link: sound only. Video comes back by itself.',
+    partnerWeak: (name: string) => `${name}’s link is weak: sound only for now`,
+    saver: 'Data saver', // (name)
+    saverHint:
+      'Your own picture is sent small and with fewer frames: a fraction of the data. What you see of the other stays as it is.',
   },
 
   devices: {
@@ -307,6 +396,28 @@ export const en = {
     running: 'Checking the network… This takes a few seconds.',
     verdict,
     figures,
+  },
+
+  screen: {
+    remote: 'Remote screen', // (name)
+    keepCamera: 'Keep my camera on while I share the screen',
+  },
+
+  safety: {
+    open: 'Safety code', // (name)
+    title: 'Safety code',
+    why: 'Read these numbers to each other, aloud, in this call. If both of you see the same ones, nobody sits in between: not even this server can see or hear you.',
+    codeWith: (name: string) => `Safety code with ${name}`, // (name)
+    same: 'We see the same code',
+    compared: (name: string) => `You compared the code with ${name}. You are told if it changes.`,
+    different:
+      'If the numbers differ, somebody may be listening in: leave the call, and tell the person who runs your programme.',
+    none: (name: string) =>
+      `There is no code for the connection with ${name}: it does not stand yet, or this browser cannot show it. A current Chrome, Edge, Firefox or Safari can.`,
+    changed: (name: string) => `The safety code with ${name} has changed since you compared it.`,
+    changedWhy:
+      'That is so when one of you loads the page again or takes another device. It can also be somebody in between.',
+    again: 'Compare again',
   },
 
   status: {
