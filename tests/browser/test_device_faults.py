@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from tests.browser.conftest import OpenTab
 from tests.browser.meeting import Meeting
+from tests.support.axe import violations
 from tests.support.chromium import ChromiumTab, chromium, new_context
 from tests.support.condition import until
 from tests.support.figures import measured
@@ -187,11 +188,15 @@ async def test_back_to_the_camera_that_was_in_use_when_it_is_plugged_in_again(fa
         await faulty.mentee.sees_and_hears()
 
 
-async def test_the_last_camera_unplugged_is_explained_and_taken_again_when_it_is_back(faulty: Faulty) -> None:
+async def test_the_last_camera_unplugged_is_explained_and_taken_again_when_it_is_back(
+    faulty: Faulty, artifacts: Path
+) -> None:
     began = time.monotonic()
     await faulty.fault("unplug('video', true)")
     await faulty.mentor_reads("camera is not connected any longer", "plug it in again", timeout_s=FOUND_S)
     measured("last camera unplugged to its explanation", time.monotonic() - began, "s")
+    await faulty.mentor.picture(artifacts / "screens" / "camera-unplugged.png")
+    assert await violations(faulty.mentor.page) == []
     assert await faulty.mentor.has("button", "Start camera")
     await faulty.mentee_reads("camera off")
     sound = (await faulty.mentee.received()).audio
@@ -247,7 +252,9 @@ async def test_a_camera_that_slept_is_captured_again_when_the_page_is_in_front(f
         assert "held back" not in await faulty.mentor.page.inner_text("body")
 
 
-async def test_a_microphone_that_is_plugged_in_is_offered_and_not_switched_to(faulty: Faulty) -> None:
+async def test_a_microphone_that_is_plugged_in_is_offered_and_not_switched_to(
+    faulty: Faulty, artifacts: Path
+) -> None:
     held = await faulty.used("audio")
     async with Quiet(faulty):
         await faulty.mentor.press("Settings")
@@ -259,6 +266,8 @@ async def test_a_microphone_that_is_plugged_in_is_offered_and_not_switched_to(fa
         await faulty.mentor.press("Close")
         assert await faulty.used("audio") == held
         await faulty.mentor_reads(f"“{headset.lower()}” is connected")
+        await faulty.mentor.picture(artifacts / "screens" / "device-offered.png")
+        assert await violations(faulty.mentor.page) == []
         await faulty.mentor.press("Use it")
         await faulty.uses("audio", headset)
         await faulty.mentee.sees_and_hears()
