@@ -499,7 +499,11 @@ function hold(stream: MediaStream, tracks: MediaStreamTrack[]): void {
   for (const track of tracks) stream.addTrack(track);
 }
 
-function configuration({ servers, policy }: IceShown, certificates: RTCCertificate[]): RTCConfiguration {
+/** The servers and the policy as the browser wants them; without a certificate it makes one. */
+export function configuration(
+  { servers, policy }: IceShown,
+  certificates: RTCCertificate[] = [],
+): RTCConfiguration {
   return {
     certificates,
     iceServers: servers.map(({ urls, username, credential }) => ({

@@ -74,7 +74,8 @@ function traffic({ sent, received }: Sample): number {
   return total(sent, 'bytes') + total(received, 'bytes');
 }
 
-function figuresOf(samples: readonly Sample[]): Figures | null {
+/** From the first to the last of these samples of one connection. */
+export function figuresOf(samples: readonly Sample[]): Figures | null {
   const first = samples[0];
   const last = samples.at(-1);
   if (!first || !last) return null;
