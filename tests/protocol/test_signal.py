@@ -17,6 +17,7 @@ from tests.protocol.phrases import (
     new_key,
     say,
 )
+from tests.support.condition import until
 from tests.support.fleet import Fleet
 from tests.support.people import Pair
 from tests.support.shapes import Ice, shaped
@@ -211,3 +212,29 @@ async def test_K2_signals_of_a_muted_content_type_are_refused(connect: Fleet, pa
         "call.signal", two.signal(two.caller, description={**OFFER, "type": "bye"})
     )
     assert (error["code"], error["field"]) == ("invalid", "description.type")
+
+
+async def test_K4_the_programme_can_have_its_calls_relayed(
+    connect_python: Fleet, own_server: OpenServer
+) -> None:
+    """Whoever is in the room hears of it with the next credentials; several relays are told of as they are set."""
+    urls = [
+        "turn:relay.example.org?transport=udp",
+        "turn:relay.example.org:3479?transport=tcp",
+        "turns:r.example.org:443",
+    ]
+    server = await own_server(TURN_URLS=",".join(urls), TURN_SECRET="only for these tests")
+    pair = await server.pair()
+    mentor = await connect_python(pair.mentor, server=server)
+    assert (await join(mentor, pair.room))["ice"]["policy"] == "all"
+    await server.command("relay", "--policy", "relay")
+
+    async def told() -> bool:
+        return (await mentor.done("ice", {"room": pair.room}))["policy"] == "relay"
+
+    await until(told, "the new policy", timeout_s=5)
+    mentee = await connect_python(pair.mentee, server=server)
+    ice = (await join(mentee, pair.room))["ice"]
+    assert ice["policy"] == "relay"
+    assert ice["servers"][0]["urls"] == urls
+    assert ice["servers"][0]["username"].endswith(f":{pair.mentee.person}")

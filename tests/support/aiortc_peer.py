@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiortc import (
@@ -31,13 +33,15 @@ LISTEN_S = 120
 class AiortcPeer:
     """Owns a connection and the tasks that consume its tracks (an unconsumed track leaks)."""
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    def __init__(self, *, video: bool = True, sent: Sequence[MediaStreamTrack] | None = None) -> None:
+        """`sent`: a tone, and a picture if `video`, unless told otherwise."""
         self.frames = {"audio": 0, "video": 0}
+        self.offers = 0
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._tasks: list[asyncio.Task[None]] = []
         self._connection.on("track", self._on_track)
-        self._sent = [AudioStreamTrack(), VideoStreamTrack()]
+        tone_and_picture = [AudioStreamTrack(), VideoStreamTrack()] if video else [AudioStreamTrack()]
+        self._sent = tone_and_picture if sent is None else list(sent)
         for track in self._sent:
             self._connection.addTrack(track)
 
@@ -62,6 +66,7 @@ class AiortcPeer:
 
     async def answer(self, offer: dict[str, Any]) -> dict[str, Any]:
         """The answer to a description that came over the wire."""
+        self.offers += 1
         await self.accept(offer)
         await self._connection.setLocalDescription(await self._connection.createAnswer())
         return self._own
@@ -85,7 +90,22 @@ class AiortcPeer:
 
     def flowing(self) -> bool:
         """Whether both sound and picture have come."""
-        return min(self.frames.values()) >= GOOD_FRAMES
+        return all(self.frames[track.kind] >= GOOD_FRAMES for track in self._sent)
+
+    @property
+    def state(self) -> str:
+        """RTCPeerConnection.connectionState."""
+        return self._connection.connectionState
+
+    async def reported_loss(self) -> dict[str, int]:
+        """Packets that the other side says it missed, for each kind of which it has reported (RTCP receiver reports)."""
+        stats = (await self._connection.getStats()).values()
+        return {one.kind: one.packetsLost for one in stats if one.type == "remote-inbound-rtp"}
+
+    async def received_packets(self) -> int:
+        """RTP packets that have come."""
+        stats = (await self._connection.getStats()).values()
+        return sum(one.packetsReceived for one in stats if one.type == "inbound-rtp")
 
     async def close(self) -> None:
         """End the connection and everything that this peer started."""
@@ -100,19 +120,29 @@ class AiortcPeer:
 class AiortcMember:
     """Somebody whose client is made of aiortc: in the room and the call, it answers each leg of the other side anew."""
 
-    def __init__(self, client: Client, room: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        room: str,
+        *,
+        make: Callable[[], AiortcPeer] = AiortcPeer,
+        rollback: bool = False,
+    ) -> None:
+        """`make` makes the peer of each leg; `rollback` is what the client says of itself (K3)."""
         self.client = client
         self.room = room
+        self._make = make
+        self._rollback = rollback
         self.peer: AiortcPeer | None = None
         self.legs: list[int] = []
-        self._seq = 0
+        self._seq = itertools.count()
         self._listener: asyncio.Task[None] | None = None
 
     async def join(self) -> AiortcMember:
-        """Enter the room and the call, saying that this client cannot roll back (K3)."""
+        """Enter the room and the call, and answer whatever is offered there."""
         await self.client.done("room.join", {"room": self.room, "cursor": None})
         media = {"audio": True, "video": True, "screen": False}
-        await self.client.done("call.join", {"room": self.room, "media": media, "rollback": False})
+        await self.client.done("call.join", {"room": self.room, "media": media, "rollback": self._rollback})
         self._listener = asyncio.create_task(self._listen())
         return self
 
@@ -129,11 +159,10 @@ class AiortcMember:
         if self.legs[-1:] != [signal["from_leg"]]:
             await self._hang_up()
             self.legs.append(signal["from_leg"])
-            self.peer = AiortcPeer(self.client)
+            self.peer = self._make()
         assert self.peer
         answer = await self.peer.answer(signal["description"])
-        self._seq += 1
-        told = {"room": self.room, "call": signal["call"], "gen": signal["gen"], "seq": self._seq}
+        told = {"room": self.room, "call": signal["call"], "gen": signal["gen"], "seq": next(self._seq)}
         to = {"to": signal["from"], "to_leg": signal["from_leg"]}
         await self.client.done("call.signal", {**told, **to, "description": answer})
 

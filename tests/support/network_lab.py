@@ -14,6 +14,7 @@ import itertools
 import os
 import random
 import selectors
+import socket
 import struct
 import subprocess
 import threading
@@ -21,6 +22,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Literal
 
@@ -88,6 +90,10 @@ class Port:
     interface: str
     segment: str
     descriptor: int
+    address: str
+    """With prefix length."""
+    gateway: str | None
+    metric: int
     up: Direction = field(default_factory=Direction)
     dn: Direction = field(default_factory=Direction)
 
@@ -104,6 +110,22 @@ class Port:
         """The interface goes away, as Wi-Fi does: address and link."""
         _run(f"ip -n {self.host.namespace} addr flush dev {self.interface}")
         _run(f"ip -n {self.host.namespace} link set {self.interface} down")
+
+    def gain(self) -> None:
+        """The interface is there, with its address and its routes: at first, and again after `lose`.
+
+        What is sent from its address leaves by it, also while another interface has the better default route, as
+        on a phone that has two networks at once.
+        """
+        ip = f"ip -n {self.host.namespace}"
+        _run(f"{ip} link set {self.interface} up")
+        _run(f"{ip} addr replace {self.address} dev {self.interface}")
+        if self.gateway:
+            way = f"default via {self.gateway} dev {self.interface} onlink"
+            _run(f"{ip} route replace {way} metric {self.metric}")
+            _run(f"{ip} route replace {way} table {self.metric}")
+            near = ip_interface(self.address).network
+            _run(f"{ip} route replace {near} dev {self.interface} table {self.metric}")
 
 
 @dataclass
@@ -127,6 +149,18 @@ class Host:
         finally:
             os.close(home)
             os.close(away)
+
+    @property
+    def prefix(self) -> list[str]:
+        """Words before a program's, so that it runs on the host."""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", "--"]
+
+    def open_socket(self, family: int, kind: int) -> socket.socket:
+        """A socket of the host's, in our hands."""
+        with self.entered():
+            made = socket.socket(family, kind)
+        made.setblocking(False)
+        return made
 
     def run(self, command: str) -> None:
         """Run a command on the host."""
@@ -152,7 +186,7 @@ class NetworkLab:
 
     def __init__(self) -> None:
         needs("root, to make network namespaces", os.geteuid() == 0)
-        needs("/dev/net/tun", os.path.exists("/dev/net/tun"))
+        needs("/dev/net/tun", Path("/dev/net/tun").exists())
         for program in ("ip", "nft", "nsenter"):
             needs_program(program)
         self._tag = f"lab{os.getpid()}"
@@ -194,13 +228,11 @@ class NetworkLab:
             descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
             request = struct.pack("16sH22x", interface.encode(), IFF_TAP_WITHOUT_HEADER)
             fcntl.ioctl(descriptor, TUNSETIFF, request)
-        _run(f"ip -n {host.namespace} link set {interface} up")
-        _run(f"ip -n {host.namespace} addr add {address} dev {interface}")
+        port = Port(host, interface, segment, descriptor, address, gateway, metric)
+        port.gain()
         if gateway:
-            _run(
-                f"ip -n {host.namespace} route add default via {gateway} dev {interface} metric {metric} onlink"
-            )
-        port = Port(host, interface, segment, descriptor)
+            own = ip_interface(address).ip
+            _run(f"ip -n {host.namespace} rule add from {own} lookup {metric} priority {metric}")
         self._ports.append(port)
         self._selector.register(descriptor, selectors.EVENT_READ, port)
         os.write(self._woken, b"x")
@@ -216,8 +248,9 @@ class NetworkLab:
     ) -> Host:
         """A home router: (segment, address) inside and outside.
 
-        A cone keeps the inner port, so that everybody sees the same mapping (RFC 4787 §4.1); both let in only what was
-        asked for. Symmetric: a random port for each destination.
+        A cone keeps the inner port, so that everybody sees the same mapping (RFC 4787 §4.1). Symmetric: a random port
+        for each destination. Both let in only what was asked for, and what they drop is not remembered: an entry of
+        its own for it would make the kernel choose another port for the answer, so that no hole could be punched.
         """
         host = self.host(name)
         self.plug(host, *inside, interface="lan0")
@@ -227,6 +260,9 @@ class NetworkLab:
         host.run("nft add chain ip nat postrouting { type nat hook postrouting priority 100 ; }")
         mapping = "masquerade" if nat == "cone" else "masquerade fully-random"
         host.run(f"nft add rule ip nat postrouting oifname wan0 {mapping}")
+        host.run("nft add table ip door")
+        host.run("nft add chain ip door input { type filter hook input priority 0 ; }")
+        host.run("nft add rule ip door input iifname wan0 ct state new drop")
         return host
 
     def _forward(self) -> None:

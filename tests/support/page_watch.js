@@ -1,10 +1,17 @@
 // Put into every page before its own scripts: remembers what a test wants to know afterwards. Reads only.
 (() => {
   if (window.__watch) return;
-  const watch = (window.__watch = { connections: [], violations: [] });
+  const watch = (window.__watch = { connections: [], violations: [], locks: [] });
   document.addEventListener("securitypolicyviolation", (event) => {
     watch.violations.push(`${event.effectiveDirective} ${event.blockedURI}`);
   });
+  const wakeLock = navigator.wakeLock;
+  const request = wakeLock?.request.bind(wakeLock);
+  if (request) wakeLock.request = async (type) => {
+    const lock = await request(type);
+    watch.locks.push(lock);
+    return lock;
+  };
   const Native = window.RTCPeerConnection;
   if (!Native) return;
   window.RTCPeerConnection = class RTCPeerConnection extends Native {
@@ -31,31 +38,6 @@
     return sums;
   };
 
-  // The longest time without a new picture since `watchFreeze()`, the present one included, in milliseconds.
-  let freeze = null;
-  watch.watchFreeze = () => {
-    clearInterval(freeze?.timer);
-    freeze = { pictures: new Map(), changed: performance.now(), longest: 0, timer: setInterval(look, 50) };
-  };
-  watch.freeze = () => Math.max(freeze.longest, performance.now() - freeze.changed);
-  async function look() {
-    const mine = freeze;
-    for (const connection of watch.connections) {
-      if (connection.connectionState === "closed") continue;
-      const stats = await connection.getStats();
-      for (const report of stats.values()) {
-        if (report.type !== "inbound-rtp" || report.kind !== "video") continue;
-        // Counters of a connection that is taken down fall back: only more pictures are a change.
-        const frames = report.framesDecoded ?? 0;
-        if (frames <= (mine.pictures.get(connection) ?? 0)) continue;
-        mine.pictures.set(connection, frames);
-        const now = performance.now();
-        mine.longest = Math.max(mine.longest, now - mine.changed);
-        mine.changed = now;
-      }
-    }
-  }
-
   // Which way the media take: the selected pair of each open connection.
   watch.paths = async () => {
     const paths = [];
@@ -70,5 +52,17 @@
       }
     }
     return paths;
+  };
+
+  // Decoded frames of each video of the open connections, by its place in the description.
+  watch.pictures = async () => {
+    const frames = {};
+    for (const connection of watch.connections) {
+      if (connection.connectionState === "closed") continue;
+      for (const report of (await connection.getStats()).values()) {
+        if (report.type === "inbound-rtp" && report.kind === "video") frames[report.mid] = report.framesDecoded ?? 0;
+      }
+    }
+    return frames;
   };
 })();

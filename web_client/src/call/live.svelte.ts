@@ -224,8 +224,8 @@ export class LiveCall {
   // Connections and their signals
 
   #open({ peer, leg, polite, patient }: Extract<Effect, { do: 'open' }>): void {
-    const media = linksOf(this.state).find((link) => link.peer === peer)?.media ?? null;
-    const link = new PeerLink(polite, this.#ice, this.#own.outgoing, media, {
+    const { media = null, rollback = true } = linksOf(this.state).find((link) => link.peer === peer) ?? {};
+    const link = new PeerLink(polite, !rollback, this.#ice, this.#own.outgoing, media, {
       signal: (gen, content) => this.#signal(peer, link, gen, content),
       flow: (flow) => this.dispatch({ on: 'flow', peer, leg, flow }),
       uneasy: () => void this.#freshIce(),

@@ -287,8 +287,13 @@ describe('repair', () => {
     ]);
     const [again, second] = step(interrupted, later);
     expect(dos(second)).toEqual(['restart', 'timer']);
-    const [, third] = step(again, later);
-    expect(third).toContainEqual({ do: 'join', ask: 2, call: 'c', leg: null });
+    const [, unheard] = step(again, later);
+    expect(dos(unheard), 'no answer: who cannot hear us would not hear of a new leg either').toEqual([
+      'restart',
+      'timer',
+    ]);
+    const [heard] = step(again, { on: 'signal', signal: signal() });
+    expect(step(heard, later)[1]).toContainEqual({ do: 'join', ask: 2, call: 'c', leg: null });
   });
 
   it('failed: a new leg without a detour', () => {
@@ -318,7 +323,8 @@ describe('repair', () => {
   it.each(['sound_missing', 'picture_missing'] as const)(
     '%s: one restart, one new leg, then it is only said',
     (missing) => {
-      const [state, effects] = play([flow(missing), later], play(together)[0]);
+      const answered: Input = { on: 'signal', signal: signal() };
+      const [state, effects] = play([flow(missing), answered, later], play(together)[0]);
       expect(dos(effects).filter((one) => one === 'restart')).toHaveLength(1);
       expect(effects).toContainEqual({ do: 'join', ask: 2, call: 'c', leg: null });
       expect(told(state)).toEqual({ kind: missing, person: 'mentee' });

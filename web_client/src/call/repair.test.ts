@@ -191,10 +191,17 @@ class World {
     this.later(SETUP_MS, () => {
       if (!side.held || !side.reachable || !side.other.reachable || !this.#matched) return;
       side.held = false;
+      for (const one of [side, side.other]) this.#signal(one);
       if (this.#failed && this.#standsOn !== null) return;
       this.#standsOn = this.#network;
       this.#pathChanged();
     });
+  }
+
+  /** The offer, or its answer. */
+  #signal({ peer: from, leg: from_leg, other }: Side): void {
+    const signal = { room: 'r', call: 'c', from, from_leg, seq: 1, gen: 0, candidates: [] };
+    this.dispatch(other, { on: 'signal', signal });
   }
 
   #pathChanged(): void {

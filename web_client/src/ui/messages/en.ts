@@ -2,6 +2,7 @@
  * Every word of the interface, English. Another language is a file like this one; `Words` keeps them complete.
  * Accessible names marked (name) are a contract: assistive technology, habits and tests use them.
  */
+import type { Figures as CheckFigures, Verdict, Way } from '../../call/network_check';
 import type { Direction, Figures, Grade } from '../../call/quality';
 import type { EndReason } from '../../call/state';
 import type { CaptureProblem, Kind } from '../../devices/capture';
@@ -61,9 +62,24 @@ function deviceProblem(kind: Kind, problem: CaptureProblem): string {
   const device = deviceNames[kind];
   const sentences: Record<CaptureProblem, string> = {
     denied: `Your browser does not let this page use the ${device}. Allow it in the address bar, then choose “Check camera and microphone”.`,
+    dismissed: `Your browser asked whether this page may use the ${device}, and the question was closed. Choose “Check camera and microphone” and allow it.`,
+    system: `Your system does not let the browser use the ${device}. Allow it in the privacy settings of your computer or phone, then come back here.`,
+    policy: `The rules of this browser do not allow the ${device}. Ask whoever looks after this device, or use another one.`,
     busy: `Another program is using the ${device}. Close it there, then choose “Check camera and microphone”.`,
+    stuck: `The ${device} is there, but it did not start. Close other programs that may use it or plug it in again, then choose “Check camera and microphone”.`,
+    inactive: `The ${device} could not start while this page was not in front. Choose “Check camera and microphone”.`,
+    muted: {
+      audio:
+        'Your microphone is silenced by a phone call, another program or a key on the device. You are heard again as soon as that ends.',
+      video:
+        'Your camera is held back by a phone call, another program or a switch on the device. You are seen again as soon as that ends.',
+    }[kind],
+    frozen: {
+      audio: 'No sound comes from your microphone. Plug it in again, or choose another one in the settings.',
+      video: 'No picture comes from your camera. Plug it in again, or choose another one in the settings.',
+    }[kind],
     missing: `No ${device} was found. Plug one in, or take part without it.`,
-    gone: `The ${device} is not connected any longer. Plug it in again, or choose another one in the settings.`,
+    gone: `The ${device} is not connected any longer. Plug it in again, or another one: it is used by itself.`,
     insecure: `The ${device} works only on a secure page. Open this room with https:// in the address.`,
     unsupported: `This browser cannot use a ${device} here. Try a current Chrome, Edge, Firefox or Safari.`,
     unanswered: `Your browser is still asking whether this page may use the ${device}. It joins in as soon as you allow it.`,
@@ -77,6 +93,10 @@ function bothProblem(problem: CaptureProblem): string | null {
   const sentences: Partial<Record<CaptureProblem, string>> = {
     denied:
       'Your browser does not let this page use the camera and the microphone. Allow them in the address bar, then choose “Check camera and microphone”.',
+    dismissed:
+      'Your browser asked whether this page may use the camera and the microphone, and the question was closed. Choose “Check camera and microphone” and allow them.',
+    system:
+      'Your system does not let the browser use the camera and the microphone. Allow them in the privacy settings of your computer or phone, then come back here.',
     busy: 'Another program is using the camera and the microphone. Close it there, then choose “Check camera and microphone”.',
     missing: 'No camera and no microphone was found. Plug one in, or take part without.',
     insecure:
@@ -104,6 +124,62 @@ function ended(reason: EndReason, name: (person: string) => string): string {
     case 'refused':
       return `The call could not be joined. ${reason.error.message}`;
   }
+}
+
+const ways: Record<Way, string> = {
+  direct: '',
+  direct_only:
+    'This server has no relay: a call works only if the network on the other side allows direct connections too.',
+  relay_refused:
+    'The relay, which other networks may need, refused its key. Please tell the person who runs this server.',
+  relay_silent: 'The relay, which other networks may need, could not be reached from here.',
+  relay_needed: 'Your network blocks direct connections: the call will go through the relay, which works.',
+  relay_by_rule: 'The call will go through the relay, as this programme wants it.',
+};
+
+function verdict(verdict: Verdict): string {
+  switch (verdict.kind) {
+    case 'all':
+      return `Video and sound will work. ${ways[verdict.way]}`.trim();
+    case 'sound_only': {
+      const why = {
+        no_picture: 'no picture came back.',
+        loss: 'too much is lost on the way for a picture.',
+        slow: 'your connection is too slow for a picture.',
+      }[verdict.why];
+      return `Sound only: ${why} ${ways[verdict.way]}`.trim();
+    }
+    case 'poor':
+      return 'Your connection is too poor to talk well. Go nearer to your Wi-Fi, or try another network. Writing works.';
+    case 'nothing':
+      return {
+        no_relay:
+          'A call will not work from here: no direct connection came about, and this server has no relay. Try another network, such as your phone.',
+        relay_refused:
+          'A call will not work from here: no direct connection came about, and the relay refused its key. Please tell the person who runs this server.',
+        relay_silent:
+          'A call will not work from here: neither a direct connection nor the relay could be reached. Try another network, such as your phone.',
+        relay_useless:
+          'A call may not work from here: the relay was reached, but nothing came through it. Try another network, such as your phone.',
+      }[verdict.why];
+    case 'busy':
+      return 'Too many checks are running at the moment. You can still enter.';
+    case 'no_answer':
+      return 'The server did not answer the check. You can still enter, or check again.';
+    case 'unsupported':
+      return 'This browser cannot hold a call. Try a current Chrome, Edge, Firefox or Safari.';
+  }
+}
+
+function figures({ roundTripMs, lossShare, relay }: CheckFigures): string {
+  const way = { udp: 'through the relay', tcp: 'through the relay (TCP)', tls: 'through the relay (TLS)' };
+  return [
+    roundTripMs === null ? '' : `Round trip ${Math.max(1, Math.round(roundTripMs))} ms`,
+    `loss ${Math.round(lossShare * 100)} %`,
+    relay === null ? 'direct' : way[relay],
+  ]
+    .filter((part) => part !== '')
+    .join(' · ');
 }
 
 function duration(seconds: number): string {
@@ -260,6 +336,7 @@ export const en = {
     ownCameraOff: 'Your camera is off',
     youShare: 'You are sharing your screen',
     newMessages: (count: number) => (count === 1 ? '1 new message' : `${count} new messages`),
+    pictureInPicture: 'Picture in picture', // (name)
     screenFailed: 'The screen could not be shared. Your browser or your system does not allow it.',
   },
 
@@ -302,12 +379,45 @@ export const en = {
     problem: deviceProblem,
     bothProblem,
     dismiss: 'Dismiss',
+    changed: (kind: Kind, label: string) => `Your ${deviceNames[kind]} is now “${label || 'another one'}”.`,
+    offered: (label: string) => `“${label}” is connected.`,
+    use: 'Use it',
     without: (kinds: Kind[]) =>
       kinds.length === 2
         ? 'You take part without camera and microphone: you see, hear and write.'
         : kinds[0] === 'video'
           ? 'You take part without camera: you are heard, but not seen.'
           : 'You take part without microphone: you are seen, but not heard.',
+  },
+
+  check: {
+    start: 'Check the network',
+    again: 'Check again',
+    running: 'Checking the network… This takes a few seconds.',
+    verdict,
+    figures,
+  },
+
+  screen: {
+    remote: 'Remote screen', // (name)
+    keepCamera: 'Keep my camera on while I share the screen',
+  },
+
+  safety: {
+    open: 'Safety code', // (name)
+    title: 'Safety code',
+    why: 'Read these numbers to each other, aloud, in this call. If both of you see the same ones, nobody sits in between: not even this server can see or hear you.',
+    codeWith: (name: string) => `Safety code with ${name}`, // (name)
+    same: 'We see the same code',
+    compared: (name: string) => `You compared the code with ${name}. You are told if it changes.`,
+    different:
+      'If the numbers differ, somebody may be listening in: leave the call, and tell the person who runs your programme.',
+    none: (name: string) =>
+      `There is no code for the connection with ${name}: it does not stand yet, or this browser cannot show it. A current Chrome, Edge, Firefox or Safari can.`,
+    changed: (name: string) => `The safety code with ${name} has changed since you compared it.`,
+    changedWhy:
+      'That is so when one of you loads the page again or takes another device. It can also be somebody in between.',
+    again: 'Compare again',
   },
 
   status: {
