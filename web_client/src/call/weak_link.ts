@@ -94,10 +94,7 @@ export function linkNow(qualities: readonly Quality[], atMs: number): LinkNow {
       qualities.map(({ samples }) => samples.at(-1)?.pair?.outgoingBitsPerS ?? null),
       Math.max,
     ),
-    lossShare: best(
-      qualities.map(({ figures }) => figures?.sent.lossShare ?? null),
-      Math.min,
-    ),
+    lossShare: best(qualities.map(lossOf), Math.min),
     roundTripMs: best(
       qualities.map(({ figures }) => figures?.roundTripMs ?? null),
       Math.min,
@@ -111,9 +108,16 @@ function best(values: (number | null)[], choose: (...known: number[]) => number)
   return known.length > 0 ? choose(...known) : null;
 }
 
+function picture(sample: Sample | undefined): Sent | undefined {
+  return sample?.sent.find(({ kind, active }) => kind === 'video' && active);
+}
+
+/** Reports on the picture come once a second, those on sound every five: after a cut these would be believed too long. */
+function lossOf({ samples, figures }: Quality): number | null {
+  return picture(samples.at(-1))?.lossShare ?? figures?.sent.lossShare ?? null;
+}
+
 function isEased(samples: readonly Sample[]): boolean {
-  const picture = (sample: Sample | undefined): Sent | undefined =>
-    sample?.sent.find(({ kind, active }) => kind === 'video' && active);
   const first = picture(samples[0]);
   const last = picture(samples.at(-1));
   const seconds = ((samples.at(-1)?.atMs ?? 0) - (samples[0]?.atMs ?? 0)) / 1000;
