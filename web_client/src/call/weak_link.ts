@@ -38,11 +38,11 @@ export interface WeakLink {
   lookedAtMs: number;
 }
 
-/** Sound takes about 50 kbit/s, headers included; a small picture is worth its place from 70 kbit/s on. */
-const SMALL_NEEDS_BITS_PER_S = 120_000;
+/** Sound takes about 50 kbit/s, headers included; a small picture is worth its place from 50 kbit/s on. */
+const SMALL_NEEDS_BITS_PER_S = 100_000;
 const FULL_NEEDS_BITS_PER_S = 250_000;
 /** A congestion control believes in up to 1.5 times what it sees sent: more could not be asked of the small picture. */
-const SMALL_RETURNS_BITS_PER_S = 150_000;
+const SMALL_RETURNS_BITS_PER_S = 130_000;
 const FULL_RETURNS_BITS_PER_S = 310_000;
 
 /** Where the budget tells nothing. Losses alone are often not ours to cure, so these are late. */
