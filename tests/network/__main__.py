@@ -11,16 +11,15 @@ from tests.network.call import now_ms
 from tests.network.world import BrowserName, a_world
 
 
-async def handovers(times: int, browser: BrowserName, folder: Path) -> None:
-    """The mentee's Wi-Fi goes away; when the call is steady again it comes back."""
+async def handovers(times: int, browser: BrowserName, folder: Path, *, who: str = "mentee") -> None:
+    """The phone's Wi-Fi goes away; when the call is steady again it comes back."""
     async with a_world(folder, stun=True, ways=("udp", "tcp")) as world:
-        phone = world.phone("mentee")
-        assert phone.other
-        call = await world.meet(world.behind_router("mentor"), phone, browser)
+        phone, other = world.phone("phone"), world.behind_router("other")
+        call = await world.meet(*((other, phone) if who == "mentee" else (phone, other)), browser)
         say(f"first picture after {await call.begin():.2f} s, {await call.path()}")
         for number in range(1, times + 1):
             lost = now_ms()
-            phone.port.lose()
+            phone.wifi.lose()
             try:
                 await call.flows(now_ms())
             finally:
@@ -28,7 +27,7 @@ async def handovers(times: int, browser: BrowserName, folder: Path) -> None:
                 for line in await call.timeline(lost):
                     say(line)
             gained = now_ms()
-            phone.port.gain()
+            phone.wifi.gain()
             await call.flows(gained + 3000)
             say(
                 f"{number}: back on Wi-Fi, freeze {await call.freeze_s(gained):.2f} s, now {await call.path()}"
@@ -44,6 +43,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.network", description=__doc__)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--browser", choices=["chromium", "firefox"], default="chromium", help="the mentee's")
+    parser.add_argument("--phone", choices=["mentor", "mentee"], default="mentee", help="who has the phone")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
-        asyncio.run(handovers(given.times, given.browser, Path(made)))
+        asyncio.run(handovers(given.times, given.browser, Path(made), who=given.phone))

@@ -26,19 +26,33 @@ BrowserName = Literal["chromium", "firefox"]
 
 @dataclass
 class Place:
-    """Where a person sits: the machine, and its way into the net (of several, the one in use)."""
+    """Where a person sits: the machine, and its way into the net."""
 
     host: Host
     port: Port
-    other: Port | None = None
+
+
+@dataclass
+class Phone(Place):
+    """With two networks at once; `port` is Wi-Fi, which is preferred."""
+
+    mobile: Port
+
+    @property
+    def wifi(self) -> Port:
+        """The network that is lost when its owner leaves the house."""
+        return self.port
 
 
 class World:
     """A laboratory with a running server and relay; places and browsers are added as a scenario needs them."""
 
-    def __init__(self, lab: NetworkLab, server: Server, relay: Relay, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, lab: NetworkLab, server: Server, server_port: Port, relay: Relay, stack: AsyncExitStack
+    ) -> None:
         self.lab = lab
         self.server = server
+        self.server_port = server_port
         self.relay = relay
         self._stack = stack
         self._numbers = iter(range(30, 250))
@@ -57,10 +71,10 @@ class World:
         host = self.lab.host(name)
         return Place(host, self._home(host, "eth0", 100, nat, forbidden))
 
-    def phone(self, name: str) -> Place:
-        """A machine with Wi-Fi and 4G at once, each with a translating router of its own; Wi-Fi is preferred."""
+    def phone(self, name: str) -> Phone:
+        """A machine with Wi-Fi and 4G at once, each with a translating router of its own."""
         host = self.lab.host(name)
-        return Place(host, self._home(host, "wlan0", 100), self._home(host, "wwan0", 600))
+        return Phone(host, self._home(host, "wlan0", 100), self._home(host, "wwan0", 600))
 
     def _home(
         self,
@@ -115,10 +129,9 @@ async def a_world(
     """`ways`: how the relay is offered to the clients; `program` stands before the server's own command."""
     async with AsyncExitStack() as stack:
         lab = stack.enter_context(network_lab())
-        machines = {}
-        for name, number in (("server", SERVER), ("relay", RELAY)):
-            machines[name] = lab.host(name)
-            lab.plug(machines[name], INTERNET, public(number), gateway=GATEWAY)
+        machines = {name: lab.host(name) for name in ("server", "relay")}
+        server_port = lab.plug(machines["server"], INTERNET, public(SERVER), gateway=GATEWAY)
+        lab.plug(machines["relay"], INTERNET, public(RELAY), gateway=GATEWAY)
         relay = await Relay(folder / "relay", _plain(RELAY), prefix=machines["relay"].prefix).start()
         stack.push_async_callback(relay.stop)
         told = {"TELEMENTOR_STUN_URLS": relay.stun} if stun else {}
@@ -134,7 +147,7 @@ async def a_world(
         (folder / "server").mkdir()
         stack.push_async_callback(server.close)
         await server.start()
-        yield World(lab, server, relay, stack)
+        yield World(lab, server, server_port, relay, stack)
 
 
 def _plain(number: int) -> str:

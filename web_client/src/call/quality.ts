@@ -85,7 +85,8 @@ export function figuresOf(samples: readonly Sample[]): Figures | null {
   const { pair } = last;
   const relayed = pair?.local === 'relay' || pair?.remote === 'relay';
   return {
-    roundTripMs: pair?.roundTripMs ?? largest(flowing.map(({ roundTripMs }) => roundTripMs)),
+    // Checks of the path can overtake nothing and are rare; the reports of the streams tell of a queue sooner.
+    roundTripMs: largest([pair?.roundTripMs ?? null, ...flowing.map(({ roundTripMs }) => roundTripMs)]),
     path: pair === null ? null : relayed ? 'relay' : 'direct',
     protocol: pair === null ? null : pair.local === 'relay' ? pair.relayProtocol : pair.protocol,
     sent: {
