@@ -181,6 +181,12 @@ def _call_signal(command: c.CallSignal, limits: Limits) -> None:
             _sized(getattr(candidate, name), limits.candidate_bytes, f"candidates[{index}].{name}")
 
 
+def _echo(command: c.Echo, limits: Limits) -> None:
+    if command.description.type != "offer":
+        raise Invalid("A network check begins with an offer.", field="description.type")
+    _sized(command.description.sdp, limits.description_bytes, "description.sdp")
+
+
 _CHECKS: dict[type, Callable[..., None]] = {
     c.RoomJoin: _room_join,
     c.LogPage: _log_page,
@@ -194,4 +200,5 @@ _CHECKS: dict[type, Callable[..., None]] = {
     c.CallDecline: _call_named,
     c.CallMedia: _call_media,
     c.CallSignal: _call_signal,
+    c.Echo: _echo,
 }

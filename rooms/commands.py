@@ -27,12 +27,13 @@ class Streams(Strict, frozen=True):
 
 
 class Media(Strict, frozen=True):
-    """What a device sends in the call at this moment."""
+    """What a device sends in the call at this moment. `weak`: its link carries sound only, so its picture is paused."""
 
     audio: bool
     video: bool
     screen: bool
     streams: Streams | None = None
+    weak: bool = False
 
 
 class Cursor(Strict, frozen=True):
@@ -188,6 +189,13 @@ class Ice(Strict, frozen=True):
     room: str
 
 
+class Echo(Strict, frozen=True):
+    """K6: an offer to the server's echo peer, with all its candidates: does the network carry a call?"""
+
+    room: str
+    description: Description
+
+
 StoreCommand = (
     RoomJoin | RoomLeave | LogPage | ChatSend | ChatEdit | ChatDelete | ChatReact | ChatRead
     | CallJoin | CallLeave | CallDecline | CallMedia
@@ -197,7 +205,8 @@ StoreCommand = (
 SignalCommand = CallSignal | ChatTyping | Ice
 """Commands that never wait for the store: in order among themselves, overtaking the others (T3)."""
 
-Command = StoreCommand | SignalCommand
+Command = StoreCommand | SignalCommand | Echo
+"""`Echo` waits for the network, so it has a lane of its own (T3)."""
 
 COMMANDS: dict[str, type[Strict]] = {
     "room.join": RoomJoin,
@@ -215,5 +224,6 @@ COMMANDS: dict[str, type[Strict]] = {
     "call.media": CallMedia,
     "call.signal": CallSignal,
     "ice": Ice,
+    "echo": Echo,
 }
 """Every client event of the contract by its name on the wire."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from rooms.errors import NotFound
-from rooms.pushes import Role
+from rooms.pushes import Policy, Role
 
 
 class Member(Struct, frozen=True):
@@ -28,11 +28,13 @@ class Membership(Struct, frozen=True):
 
 
 class RoomRecord(Struct, frozen=True):
-    """A room as the directory has it. The slug never changes and is what a link names."""
+    """A room as the directory has it. The slug never changes and is what a link names. `relay_policy` is that of its
+    programme; None: the server's setting counts."""
 
     slug: str
     title: str
     members: tuple[Member, ...]
+    relay_policy: Policy | None = None
 
     def member(self, person: str) -> Member:
         """Raises `NotFound` for somebody who is not of the room: whether it exists is not theirs to know (R1)."""

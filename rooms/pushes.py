@@ -10,6 +10,9 @@ from rooms.commands import Candidate, Description, Media
 
 Role = Literal["mentor", "mentee", "guest"]
 
+Policy = Literal["all", "relay"]
+"""RTCIceTransportPolicy (W3C WebRTC §4.2.3): `relay` hides the addresses of two people from each other."""
+
 
 class Sent(Struct, frozen=True, omit_defaults=True):
     """An object from the server."""
@@ -37,12 +40,15 @@ class MediaShown(Sent, frozen=True):
     video: bool
     screen: bool
     streams: StreamsShown | None = None
+    weak: bool = False
 
     @classmethod
     def of(cls, media: Media) -> MediaShown:
         named = media.streams
         streams = StreamsShown(camera=named.camera, screen=named.screen) if named else None
-        return cls(audio=media.audio, video=media.video, screen=media.screen, streams=streams)
+        return cls(
+            audio=media.audio, video=media.video, screen=media.screen, streams=streams, weak=media.weak
+        )
 
 
 class PeerShown(Sent, frozen=True):
@@ -223,7 +229,7 @@ class IceShown(Sent, frozen=True):
     """K4."""
 
     servers: list[IceServer]
-    policy: Literal["all", "relay"]
+    policy: Policy
     expires_at: int
 
 
@@ -281,8 +287,16 @@ class IceAnswer(Sent, frozen=True):
 
     ok: bool
     servers: list[IceServer]
-    policy: Literal["all", "relay"]
+    policy: Policy
     expires_at: int
+
+
+class EchoAnswer(Sent, frozen=True):
+    """The answer to `echo` (K6): what was sent comes back for `limit_s` seconds at most."""
+
+    ok: bool
+    description: Description
+    limit_s: int
 
 
 class Done(Sent, frozen=True):
@@ -306,4 +320,4 @@ class Refused(Sent, frozen=True):
     error: Refusal
 
 
-ANSWERS: tuple[type[Sent], ...] = (Joined, Paged, Appended, CallJoined, IceAnswer, Done, Refused)
+ANSWERS: tuple[type[Sent], ...] = (Joined, Paged, Appended, CallJoined, IceAnswer, EchoAnswer, Done, Refused)

@@ -77,6 +77,9 @@ class Access:
             await self._recheck_room(change.room)
         elif change.action == "pair.added" and change.room is not None:
             await self._recount(change.room)
+        elif change.action == "relay_policy.set":
+            for resident in self._hub.residents():
+                await self._recheck_room(resident.slug)
         elif change.action == "person.revoked" and change.person is not None:
             await self._recheck(change.person, "revoked")
         elif change.action == "login.ended" and change.person is not None:

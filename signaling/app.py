@@ -11,6 +11,7 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,15 +19,16 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
+from media.echo import EchoPeers
 from media.ice import IceServers
 from rooms.bounds import Limits
 from rooms.call import CallRules
 from rooms.errors import RoomError, Unavailable
 from rooms.membership import RoomRecord
-from rooms.pushes import IceServer, IceShown, PersonPush
+from rooms.pushes import IceServer, IceShown, PersonPush, Policy
 from signaling.access import Access
 from signaling.addresses import Addresses, AddressRate
-from signaling.check import durability
+from signaling.check import durability, ice_servers, relay_set_up
 from signaling.data_folder import DataFolder
 from signaling.door import Door
 from signaling.housekeeping import Housekeeping
@@ -35,7 +37,7 @@ from signaling.metrics import Metrics
 from signaling.nodes import Nodes
 from signaling.packets import pack
 from signaling.service import Rates, Service
-from signaling.settings import Settings
+from signaling.settings import Settings, SettingsError
 from signaling.sockets import SocketLimits, SocketServer
 from signaling.stores.channels import Channels
 from signaling.stores.directory import Directory
@@ -118,6 +120,11 @@ class Node:
             unsubscribe=self.channels.unsubscribe,
         )
         self.access = Access(directory, self.nodes, self.hub)
+        ice = ice_servers(settings)
+        self.echoes = EchoPeers(
+            settings.network_checks_max, lambda: ice.configuration("network-check", now_ms()).servers
+        )
+        self.metrics.echoes.set_function(lambda: len(self.echoes))
         self.service = Service(
             node=name,
             room_log=room_log,
@@ -137,7 +144,8 @@ class Node:
                 away_ms=settings.away_s * 1000,
                 resume_ms=settings.call_resume_s * 1000,
             ),
-            ice=_ice(settings),
+            ice=partial(_ice_shown, ice),
+            echoes=self.echoes,
             now_ms=now_ms,
             new_id=lambda: str(uuid.uuid4()),
         )
@@ -227,7 +235,7 @@ class Node:
         await self.sockets.shutdown()
         with contextlib.suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
-                await self.service.stop(LEAVE_S / 2)
+                await asyncio.gather(self.service.stop(LEAVE_S / 2), self.echoes.stop(LEAVE_S / 2))
                 await self.nodes.depart()
         await self.hub.stop()
         await self.channels.stop()
@@ -316,6 +324,7 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
             settings.database or folder.sqlite_url, now_ms, login_ttl_days=settings.login_ttl_days
         )
         stack.push_async_callback(directory.close)
+        await _reachable(settings, directory)
         address = _address(settings.host, listening)
         public_url = settings.public_url or address
         node = Node(settings, directory, store_url, settings.public_url, embedded)
@@ -335,6 +344,14 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
         if running.done():
             await running  # whatever ended it is said, and ends the process
         await _drain(node)
+
+
+async def _reachable(settings: Settings, directory: Directory) -> None:
+    """Says how far calls will reach. Raises SettingsError where none could ever connect."""
+    for finding in relay_set_up(settings, await directory.relay_policy()):
+        if not finding.ok:
+            raise SettingsError(finding.sentence)
+        log.info(finding.sentence)
 
 
 async def _embedded(
@@ -456,21 +473,10 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _ice(settings: Settings) -> Any:
-    servers = IceServers(
-        stun_urls=tuple(settings.stun_urls),
-        turn_urls=tuple(settings.turn_urls),
-        turn_secret=settings.turn_secret.reveal() if settings.turn_secret else "",
-        ttl_s=settings.turn_ttl_s,
-        policy=settings.relay_policy,
+def _ice_shown(servers: IceServers, person: str, policy: Policy | None) -> IceShown:
+    made = servers.configuration(person, now_ms(), policy)
+    return IceShown(
+        servers=[IceServer(list(s.urls), s.username, s.credential) for s in made.servers],
+        policy=made.policy,
+        expires_at=made.expires_at,
     )
-
-    def shown(person: str) -> IceShown:
-        made = servers.configuration(person, now_ms())
-        return IceShown(
-            servers=[IceServer(list(s.urls), s.username, s.credential) for s in made.servers],
-            policy=made.policy,
-            expires_at=made.expires_at,
-        )
-
-    return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from importlib.metadata import version
@@ -11,7 +12,10 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 from redis.exceptions import ResponseError
 
+from media import relay_probe
+from media.ice import IceServers
 from rooms.errors import Unavailable
+from rooms.pushes import Policy
 from signaling.data_folder import DataFolder
 from signaling.settings import Settings, without_password
 from signaling.stores.database import DatabaseError
@@ -21,6 +25,9 @@ from signaling.stores.redis_client import connect
 from signaling.stores.store import OneStore, Store
 
 TIMEOUT_S = 3.0
+
+CREDENTIAL_S = 600
+"""K4: what is promised of a relay credential's life."""
 
 RELAY_SECRET_CHARACTERS = 16
 """Below it a relay's secret is guessed from one credential that was seen."""
@@ -34,22 +41,29 @@ class Finding(Struct, frozen=True):
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
     folder = DataFolder(settings.data)
     folder.prepare()
-    yield await _database(settings, folder)
+    database, policy = await _database(settings, folder)
+    yield database
     async for finding in _store(settings, folder):
         yield finding
     yield _address(settings)
-    yield _relay(settings)
+    for finding in (*relay_set_up(settings, policy), *_credentials(settings), *await _asked(settings)):
+        yield finding
     yield _zones()
 
 
-async def _database(settings: Settings, folder: DataFolder) -> Finding:
+async def _database(settings: Settings, folder: DataFolder) -> tuple[Finding, Policy | None]:
+    """And the programme's relay policy."""
     url = settings.database or folder.sqlite_url
     try:
         directory = await Directory.open(url, lambda: time.time_ns() // 1_000_000)
-        await directory.close()
+        try:
+            policy = await directory.relay_policy()
+        finally:
+            await directory.close()
     except DatabaseError as error:
-        return Finding(False, f"The database {without_password(url)} cannot be used: {error}")
-    return Finding(True, f"The database {without_password(url)} answers and its tables are up to date.")
+        return Finding(False, f"The database {without_password(url)} cannot be used: {error}"), None
+    sentence = f"The database {without_password(url)} answers and its tables are up to date."
+    return Finding(True, sentence), policy
 
 
 async def _store(settings: Settings, folder: DataFolder) -> AsyncIterator[Finding]:
@@ -142,23 +156,91 @@ def _address(settings: Settings) -> Finding:
     return Finding(True, f"Links lead to {settings.public_url}.")
 
 
-def _relay(settings: Settings) -> Finding:
-    if settings.turn_secret and len(settings.turn_secret.reveal()) < RELAY_SECRET_CHARACTERS:
-        return Finding(
-            False, f"turn_secret has fewer than {RELAY_SECRET_CHARACTERS} characters: it can be guessed."
-        )
-    if settings.turn_urls:
-        return Finding(
-            True,
-            f"{len(settings.turn_urls)} relay address(es) are set; whether they answer is not tested yet.",
-        )
-    if settings.stun_urls:
-        return Finding(
-            True, "STUN is set but no relay: calls fail where both sides are behind strict firewalls."
-        )
-    return Finding(
-        True, "Neither STUN nor a relay is set: only direct networks will work (the same network, or no NAT)."
+def ice_servers(settings: Settings) -> IceServers:
+    return IceServers(
+        stun_urls=tuple(settings.stun_urls),
+        turn_urls=tuple(settings.turn_urls),
+        turn_secret=settings.turn_secret.reveal() if settings.turn_secret else "",
+        ttl_s=settings.turn_ttl_s,
+        policy=settings.relay_policy,
     )
+
+
+def relay_set_up(settings: Settings, policy: Policy | None) -> list[Finding]:
+    """How far calls can reach, as far as the settings and the programme's policy say."""
+    if not settings.turn_urls and policy == "relay":
+        return [
+            Finding(
+                False,
+                "The programme's relay policy is relay but turn_urls are not set, so no call could ever connect.",
+            )
+        ]
+    if settings.turn_urls:
+        way = "always over a relay" if (policy or settings.relay_policy) == "relay" else "the shortest way"
+        return [Finding(True, f"Calls go {way}; relay addresses: {len(settings.turn_urls)}.")]
+    if settings.stun_urls:
+        return [
+            Finding(
+                True, "STUN is set but no relay: calls fail where both sides are behind strict firewalls."
+            )
+        ]
+    return [
+        Finding(
+            True,
+            "Neither STUN nor a relay is set: only direct networks will work (the same network, or no NAT).",
+        )
+    ]
+
+
+def _credentials(settings: Settings) -> list[Finding]:
+    found = []
+    if settings.turn_secret and len(settings.turn_secret.reveal()) < RELAY_SECRET_CHARACTERS:
+        found.append(
+            Finding(
+                False, f"turn_secret has fewer than {RELAY_SECRET_CHARACTERS} characters: it can be guessed."
+            )
+        )
+    if settings.turn_ttl_s < CREDENTIAL_S:
+        found.append(
+            Finding(
+                False,
+                f"turn_ttl_s is {settings.turn_ttl_s}: below {CREDENTIAL_S} a device that slept for a moment"
+                " comes back with a credential that has expired.",
+            )
+        )
+    return found
+
+
+async def _asked(settings: Settings) -> list[Finding]:
+    """Every STUN server and every relay is asked as a browser would ask it, all at once."""
+    made = ice_servers(settings).configuration("check", time.time_ns() // 1_000_000)
+    answers = await asyncio.gather(
+        *(
+            relay_probe.probe(url, server.username, server.credential)
+            for server in made.servers
+            for url in server.urls
+        )
+    )
+    return [Finding(answer.problem is None, f"{answer.url} {said(answer)}") for answer in answers]
+
+
+def said(answer: relay_probe.Finding) -> str:
+    """What came of asking, as the end of a sentence."""
+    relay = answer.url.startswith("turn")
+    sentences: dict[relay_probe.Problem | None, str] = {
+        None: "gives an allocation and takes it back." if relay else "answers.",
+        "unresolved": "cannot be asked: its name has no address.",
+        "silent": f"does not answer within {relay_probe.PROBE_S:.0f} s: is it running, and does a firewall let"
+        " this port through?",
+        "closed": "does not answer: nothing listens on this port.",
+        "certificate": f"shows a TLS certificate that browsers refuse ({answer.detail}).",
+        "credential": "refuses our credential: turn_secret is not its static-auth-secret, or one of the two clocks"
+        " is wrong.",
+        "quota": f"has no allocation left ({answer.detail}): its quota is used up, or too small.",
+        "unroutable": f"relays from {answer.detail}, which nobody else can reach: its external-ip is not set.",
+        "refused": f"refuses ({answer.detail}).",
+    }
+    return sentences[answer.problem]
 
 
 def _zones() -> Finding:

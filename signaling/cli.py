@@ -140,6 +140,13 @@ def _parser() -> argparse.ArgumentParser:
         kept.add_argument(
             name, type=_bound(unbounded, most), default=argparse.SUPPRESS, metavar="N", help=help_
         )
+    relayed = add("relay", _relay, "Show which way calls go, or set it for the programme.")
+    relayed.add_argument(
+        "--policy",
+        choices=("all", "relay", "default"),
+        help="all: the shortest way; relay: always over the relay, hiding addresses; default: as the server's"
+        " setting relay_policy says",
+    )
     copied = add("export", _export, "Write one room's history as JSON Lines, also that of a removed room.")
     copied.add_argument("--room", required=True, metavar="SLUG")
     copied.add_argument(
@@ -286,6 +293,18 @@ async def _retention(given: argparse.Namespace, settings: Settings) -> int:
     age = "of any age" if retention.days is None else f"not older than {retention.days} days"
     count = "all events" if retention.count is None else f"the newest {retention.count} events"
     print(f"Kept of each room: {count}, {age}.")
+    return 0
+
+
+async def _relay(given: argparse.Namespace, settings: Settings) -> int:
+    if given.policy == "relay" and not settings.turn_urls:
+        raise SettingsError("turn_urls are not set, so over a relay no call could ever connect.")
+    async with open_directory(settings) as directory:
+        if given.policy is not None:
+            await directory.set_relay_policy(None if given.policy == "default" else given.policy)
+        policy = await directory.relay_policy()
+    way = "always over the relay" if (policy or settings.relay_policy) == "relay" else "the shortest way"
+    print(f"Calls go {way}, as {'the setting relay_policy' if policy is None else 'the programme'} says.")
     return 0
 
 

@@ -17,6 +17,9 @@ class Metrics:
             "telementor_handshakes", "Transports that have not logged in yet", registry=self.registry
         )
         self.rooms = Gauge("telementor_rooms", "Rooms that this node has people in", registry=self.registry)
+        self.echoes = Gauge(
+            "telementor_network_checks", "Network checks that run on this node now", registry=self.registry
+        )
         self.store_up = Gauge("telementor_store_up", "1 while the store answers", registry=self.registry)
         self.requests = Histogram(
             "telementor_request_seconds",

@@ -13,6 +13,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from media.echo import LIMIT_S, BadOfferError, EchoPeers, TooManyError
 from rooms import bounds, chat, events, presence
 from rooms import call as calls
 from rooms import commands as c
@@ -20,7 +21,7 @@ from rooms import live as live_values
 from rooms import pushes as p
 from rooms.bounds import Limits
 from rooms.call import CallRules, Here
-from rooms.errors import Conflict, Gone, NotFound, PeerAway, TooLarge
+from rooms.errors import Conflict, Gone, Invalid, Limited, NotFound, PeerAway, TooLarge, Unavailable
 from rooms.events import Event
 from rooms.ids import event_at, peer_id
 from rooms.live import Decision, Live, Notice, Peer
@@ -84,7 +85,8 @@ DONE = Reply(pack(p.Done(ok=True)))
 
 
 class Service:
-    """`now_ms` and `new_id` are the clock and the randomness of this node; `ice` makes a person's ICE configuration."""
+    """`now_ms` and `new_id` are the clock and the randomness of this node; `ice` makes a person's ICE configuration
+    under the policy of their programme."""
 
     def __init__(
         self,
@@ -98,7 +100,8 @@ class Service:
         limits: Limits,
         rates: Rates,
         rules: CallRules,
-        ice: Callable[[str], p.IceShown],
+        ice: Callable[[str, p.Policy | None], p.IceShown],
+        echoes: EchoPeers,
         now_ms: Callable[[], int],
         new_id: Callable[[], str],
     ) -> None:
@@ -112,6 +115,7 @@ class Service:
         self._rates = rates
         self._rules = rules
         self._ice = ice
+        self._echoes = echoes
         self._now_ms = now_ms
         self._new_id = new_id
         # Where each socket has, or may have, a peer: a join of unknown outcome is taken back, too.
@@ -194,7 +198,7 @@ class Service:
             call=p.CallShown(id=live.call.id, since=live.call.since) if live.call else None,
             session=None,
             log=_log_shown(record.slug, resumed),
-            ice=self._ice(person),
+            ice=self._ice(person, resident.record.relay_policy),
         )
         return Reply(pack(answer), lambda: self._hub.release(seat, resumed.head))
 
@@ -359,9 +363,25 @@ class Service:
         return DONE
 
     async def ice(self, connection: Connection, command: c.Ice) -> Reply:
-        await self._seat(connection, command.room)
-        shown = self._ice(connection.identity.person)
+        resident, _ = await self._seat(connection, command.room)
+        shown = self._ice(connection.identity.person, resident.record.relay_policy)
         return Reply(pack(p.IceAnswer(ok=True, **asdict(shown))))
+
+    async def echo(self, connection: Connection, command: c.Echo) -> Reply:
+        await self._seat(connection, command.room)
+        try:
+            sdp = await self._echoes.answer(connection.id, command.description.sdp)
+        except BadOfferError:
+            raise Invalid("The network check cannot answer this offer.", field="description.sdp") from None
+        except TooManyError as error:
+            raise Limited(ECHO_BUSY, retry_ms=max(1_000, round(error.retry_s * 1000))) from None
+        except (TimeoutError, OSError):
+            raise Unavailable(ECHO_FAILED, retry_ms=ECHO_RETRY_MS) from None
+        if not self._nodes.is_connected(connection):
+            await self._echoes.end(connection.id)
+            raise Gone
+        description = c.Description(type="answer", sdp=sdp)
+        return Reply(pack(p.EchoAnswer(ok=True, description=description, limit_s=int(LIMIT_S))))
 
     # What nobody asked for
 
@@ -378,6 +398,7 @@ class Service:
         """A socket is gone: its peers are away for the grace, its person perhaps offline."""
         for resident in self._hub.rooms_of(connection):
             self._hub.unsit(resident, connection)
+        self._own(self._echoes.end(connection.id))
         person, peers = connection.identity.person, list(self._entered.pop(connection.id, {}).values())
         self._own(self._drop(person, connection.id, peers))
 
@@ -521,6 +542,10 @@ TYPING_S = 6.0
 TASKS_MAX = 1_000
 """Typing notices for other nodes that may be under way; more are dropped."""
 
+ECHO_BUSY = "Too many network checks run at the moment. You can still enter the room."
+ECHO_FAILED = "The network check could not be set up. You can still enter the room."
+ECHO_RETRY_MS = 5_000
+
 VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Awaitable[Reply]]] = {
     c.RoomJoin: Service.join,
     c.RoomLeave: Service.leave,
@@ -537,6 +562,7 @@ VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Awaitable[Reply
     c.CallMedia: Service.call_media,
     c.CallSignal: Service.signal,
     c.Ice: Service.ice,
+    c.Echo: Service.echo,
 }
 
 

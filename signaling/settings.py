@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from media.ice import Address
 from signaling.stores import store_url
 
 ENV_PREFIX: Final = "TELEMENTOR_"
@@ -195,12 +196,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Secret shared with the relay (coturn: static-auth-secret). Never logged."),
     ] = None
     turn_ttl_s: Annotated[
-        int, Meta(ge=600, le=86_400, description="Seconds that a relay credential is good for.")
+        int,
+        Meta(
+            ge=5,
+            le=86_400,
+            description="Seconds that a relay credential is good for. Below 600, for trying out what then happens,"
+            " `telementor check` complains.",
+        ),
     ] = 3600
     relay_policy: Annotated[
         Literal["all", "relay"],
-        Meta(description="all: media goes the shortest way; relay: always over the relay, hiding addresses."),
+        Meta(
+            description="all: media goes the shortest way; relay: always over the relay, hiding addresses."
+            " `telementor relay` sets it for the programme and wins."
+        ),
     ] = "all"
+
+    network_checks_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="Network checks before a call that run at once on this server, for up to 20 s each;"
+            " one more is answered limited. 0: none.",
+        ),
+    ] = 4
 
     # How long things are good for
     link_ttl_days: Annotated[
@@ -497,13 +517,13 @@ def _store(text: str) -> str:
     return store_url.parse(text).text
 
 
-def _each_begins_with(*beginnings: str) -> Callable[[Iterable[str]], tuple[str, ...]]:
+def _ice_urls(*beginnings: str) -> Callable[[Iterable[str]], tuple[str, ...]]:
     def parse(urls: Iterable[str]) -> tuple[str, ...]:
         urls = tuple(urls)
         for url in urls:
-            begins = url.startswith(beginnings)
-            if not begins or len(url) <= len("turns:") or len(url) > 300 or any(c.isspace() for c in url):
+            if not url.startswith(beginnings) or len(url) > 300:
                 raise ValueError(url)
+            Address.parse(url)
         return urls
 
     return parse
@@ -534,8 +554,8 @@ _PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "public_url": _origin,
     "redis": _store,
     "database": _url_of("postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite"),
-    "stun_urls": _each_begins_with("stun:", "stuns:"),
-    "turn_urls": _each_begins_with("turn:", "turns:"),
+    "stun_urls": _ice_urls("stun:", "stuns:"),
+    "turn_urls": _ice_urls("turn:", "turns:"),
     "data": _path,
     "turn_secret": _secret,
     "trusted_proxies": _networks,

@@ -21,7 +21,7 @@ from engineio import packet as engine_packet
 from msgspec import Struct
 
 from rooms import pushes as p
-from rooms.commands import CallSignal, ChatTyping, Command, Ice
+from rooms.commands import CallSignal, ChatTyping, Command, Echo, Ice
 from rooms.errors import Invalid, Limited, RoomError, Unavailable, Unsupported
 from signaling import answers, packets
 from signaling.addresses import AddressRate
@@ -52,6 +52,10 @@ PING_TIMEOUT_S = 8
 """A connection that went silently is noticed within their sum."""
 
 SIGNALS = frozenset({"call.signal", "chat.typing", "ice"})
+
+ECHOES_PER_S = 0.2
+ECHOES_BURST = 3
+"""Network checks that one socket may begin: a check takes ten seconds, a person tries another network or device."""
 
 MESSAGE = engine_packet.MESSAGE
 
@@ -85,12 +89,20 @@ class SocketConnection:
         self.socket = socket
         self.store_lane = asyncio.Lock()
         self.signal_lane = asyncio.Lock()
+        self.echo_lane = asyncio.Lock()
         self.in_flight = 0
         self.in_flight_bytes = 0
         self.dismissed = False
         self.signals = TokenBucket(limits.signals_per_s, limits.signals_burst)
         self.typing = TokenBucket(limits.typing_per_s, limits.typing_per_s)
+        self.echoes = TokenBucket(ECHOES_PER_S, ECHOES_BURST)
         self._early: list[tuple[bytes, bool]] | None = []
+
+    def lane(self, verb: str) -> asyncio.Lock:
+        """T3: what needs the store, signals, and network checks do not wait for each other."""
+        if verb == "echo":
+            return self.echo_lane
+        return self.signal_lane if verb in SIGNALS else self.store_lane
 
     def open(self, frame: bytes) -> None:
         """The handshake's acknowledgement goes first."""
@@ -324,9 +336,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     ) -> None:
         """Tasks start in the order in which they are made and a lock serves in the order of asking: so each lane is handled
         and acknowledged in the order of arrival, and signals never wait for the store (T3)."""
-        lane = connection.signal_lane if named.name in SIGNALS else connection.store_lane
         try:
-            async with lane:
+            async with connection.lane(named.name):
                 started = time.perf_counter()
                 reply = await self._answer(connection, named)
                 self._acknowledge(connection, ack_id, reply.payload)
@@ -359,6 +370,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             connection.typing.take(time.monotonic())
         elif isinstance(command, CallSignal | Ice):
             connection.signals.take(time.monotonic())
+        elif isinstance(command, Echo):
+            connection.echoes.take(time.monotonic())
         return command
 
     def _acknowledge(self, connection: SocketConnection, ack_id: int | None, payload: bytes) -> None:

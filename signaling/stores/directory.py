@@ -31,6 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rooms.membership import Member, Membership, RoomRecord
 from rooms.ports import Retention
+from rooms.pushes import Policy
 from signaling.stores.database import Database, DatabaseUnavailableError
 from signaling.stores.tables import access_token, audit, link, login, pair, person, programme
 
@@ -54,6 +55,7 @@ Action = Literal[
     "token.created",
     "person.erased",
     "retention.set",
+    "relay_policy.set",
 ]
 
 
@@ -301,7 +303,15 @@ class Directory:
 
     async def _room(self, *which: sa.ColumnElement[bool]) -> RoomRecord | None:
         query = (
-            sa.select(pair.c.slug, pair.c.mentor_id, person.c.id, person.c.name, person.c.tz)
+            sa.select(
+                pair.c.slug,
+                programme.c.relay_policy,
+                pair.c.mentor_id,
+                person.c.id,
+                person.c.name,
+                person.c.tz,
+            )
+            .join(programme, programme.c.id == pair.c.programme_id)
             .join(person, person.c.id.in_([pair.c.mentor_id, pair.c.mentee_id]))
             .where(*which)
         )
@@ -309,12 +319,13 @@ class Directory:
             rows = (await connection.execute(query)).all()
         members = [
             Member(person_id, name, "mentor" if person_id == mentor_id else "mentee", tz)
-            for _, mentor_id, person_id, name, tz in rows
+            for _, _, mentor_id, person_id, name, tz in rows
         ]
         if not members:
             return None
         members.sort(key=lambda member: member.role != "mentor")
-        return RoomRecord(rows[0].slug, _title(*(member.name for member in members)), tuple(members))
+        title = _title(*(member.name for member in members))
+        return RoomRecord(rows[0].slug, title, tuple(members), rows[0].relay_policy)
 
     async def kept_rooms_of(self, person_id: str) -> list[str]:
         """The slugs of all rooms that somebody is or was in, oldest first."""
@@ -380,6 +391,23 @@ class Directory:
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
         return [(slug, Retention(days, count)) for slug, days, count in rows]
+
+    # ----------------------------------------------------------------------------------------- the relay
+
+    async def relay_policy(self) -> Policy | None:
+        """The programme's own; None: the server's setting counts."""
+        query = sa.select(programme.c.relay_policy).where(programme.c.id == _PROGRAMME)
+        async with self._database.reading() as connection:
+            found: Policy | None = await connection.scalar(query)
+        return found
+
+    async def set_relay_policy(self, policy: Policy | None, *, actor: str = "operator") -> None:
+        """Nodes hear of it through the audit, and credentials from then on carry it."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                sa.update(programme).where(programme.c.id == _PROGRAMME).values(relay_policy=policy)
+            )
+            await self._note(connection, actor, "relay_policy.set", policy=str(policy))
 
     # ------------------------------------------------------------------------------------------- links
 

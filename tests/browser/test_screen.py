@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.browser.conftest import OpenTab
 from tests.browser.meeting import Meeting
-from tests.support.aiortc_peer import AiortcPeer
+from tests.support.aiortc_peer import AiortcMember, AiortcPeer
 from tests.support.chromium import ChromiumTab
 from tests.support.client import Options, PythonClient
 from tests.support.condition import until
@@ -164,10 +164,11 @@ async def _in_a_call_with(
     await tab.press("Join call")
     await tab.call_is("waiting")
     client = await PythonClient(server.url, pair.mentee, Options()).connect()
-    peer = kind(client)
-    answering = asyncio.create_task(peer.take_part(pair.room, rollback=rollback))
+    member = await AiortcMember(client, pair.room, make=kind, rollback=rollback).join()
     try:
         await tab.call_is("connected")
+        peer = member.peer
+        assert peer
         await until(peer.flowing, "sound and picture at the peer")
         await tab.press("Share screen")
         await shown(tab, "button", "Stop sharing")
@@ -175,9 +176,6 @@ async def _in_a_call_with(
         before = peer.frames["video"]
         await until(lambda: peer.frames["video"] > before + FRAMES, "the screen at the peer")
         yield peer
-        assert not answering.done()
     finally:
-        answering.cancel()
-        await asyncio.gather(answering, return_exceptions=True)
-        await peer.close()
+        await member.close()
         await client.drop()

@@ -203,6 +203,22 @@ def test_a_retention_that_cannot_be_is_refused(telementor, words):
     assert "a whole number from 1 to" in ran.err
 
 
+def test_the_relay_policy_is_shown_set_and_given_back_to_the_setting(telementor, data, monkeypatch):
+    assert telementor("relay") == Ran(0, "Calls go the shortest way, as the setting relay_policy says.\n", "")
+    refused = telementor("relay", "--policy", "relay")
+    assert refused == Ran(
+        1, "", "telementor: turn_urls are not set, so over a relay no call could ever connect.\n"
+    )
+    monkeypatch.setenv("TELEMENTOR_TURN_URLS", "turn:relay.example.org")
+    monkeypatch.setenv("TELEMENTOR_TURN_SECRET", "0123456789abcdef")
+    over = Ran(0, "Calls go always over the relay, as the programme says.\n", "")
+    assert telementor("relay", "--policy", "relay") == over
+    assert telementor("relay") == over
+    assert telementor("relay", "--policy", "default").out.endswith("as the setting relay_policy says.\n")
+    actions = [change.action for change in ask(data, lambda directory: directory.changes_after(0))]
+    assert actions == ["relay_policy.set"] * 2, "to look is no change, and neither is what is refused"
+
+
 @pytest.mark.parametrize("answer", ["no", "", "y"])
 def test_erase_does_nothing_without_a_yes(telementor, data, pair, monkeypatch, answer):
     monkeypatch.setattr("builtins.input", lambda _: answer)
@@ -312,6 +328,30 @@ def test_check_says_what_does_not_answer_and_ends_with_1(telementor):
     (bad,) = [line for line in ran.out.splitlines() if line.startswith("BAD")]
     assert "does not answer" in bad
     assert "hunter2" not in ran.out
+
+
+def test_check_and_serve_name_a_policy_without_a_relay(telementor, data, pair):
+    ask(data, lambda directory: directory.set_relay_policy("relay"))
+    sentence = (
+        "The programme's relay policy is relay but turn_urls are not set, so no call could ever connect."
+    )
+    assert f"BAD  {sentence}\n" in telementor("check").out
+    served = telementor("serve", "--port", "0")
+    assert (served.code, served.out) == (1, ""), "it never listens"
+    assert served.err.endswith(f"telementor: {sentence}\n")
+
+
+def test_check_complains_of_credentials_that_end_too_soon_and_of_a_secret_that_is_guessed(
+    telementor, monkeypatch
+):
+    monkeypatch.setenv("TELEMENTOR_TURN_URLS", "turn:127.0.0.1:9?transport=tcp")
+    monkeypatch.setenv("TELEMENTOR_TURN_SECRET", "short")
+    monkeypatch.setenv("TELEMENTOR_TURN_TTL_S", "30")
+    ran = telementor("check")
+    assert ran.code == 1
+    assert "BAD  turn_ttl_s is 30: below 600" in ran.out
+    assert "BAD  turn_secret has fewer than 16 characters" in ran.out
+    assert "BAD  turn:127.0.0.1:9?transport=tcp does not answer: nothing listens on this port." in ran.out
 
 
 def test_check_names_a_page_that_gets_no_camera(telementor, monkeypatch):

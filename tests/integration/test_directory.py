@@ -199,6 +199,16 @@ async def test_everything_is_kept_until_a_retention_is_set(directory):
     assert await directory.rooms_to_trim(after="", limit=10) == []
 
 
+async def test_a_room_knows_the_relay_policy_of_its_programme(directory):
+    pair = await directory.add_pair(MARA, MIO)
+    assert (await directory.room(pair.slug)).relay_policy is None
+    await directory.set_relay_policy("relay")
+    assert (await directory.room(pair.slug)).relay_policy == await directory.relay_policy() == "relay"
+    assert (await directory.changes_after(0))[-1].detail == {"policy": "relay"}
+    await directory.set_relay_policy(None)
+    assert await directory.relay_policy() is None
+
+
 async def test_rooms_to_trim_come_in_pages_and_removed_ones_are_among_them(directory):
     slugs = [(await directory.add_pair(MARA, Named("M", f"m{n}@example.org"))).slug for n in range(5)]
     await directory.remove_pair(slugs[0])

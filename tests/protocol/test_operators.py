@@ -259,3 +259,7 @@ async def test_operators_the_log_holds_no_text_token_or_address(connect_python: 
     log = connect_python.server.log
     for private in (secret, pair.mentor.token, pair.mentor.email, pair.mentee.email, pair.mentor.link):
         assert private not in log
+
+
+async def test_a_server_without_stun_and_relay_says_how_far_its_calls_reach(server: Server) -> None:
+    assert "Neither STUN nor a relay is set: only direct networks will work" in server.log

@@ -6,7 +6,9 @@ import asyncio
 
 from tests.protocol.conftest import OpenServer
 from tests.protocol.phrases import (
+    CAMERA,
     OFFER,
+    SOUND,
     InCall,
     call,
     history,
@@ -15,6 +17,7 @@ from tests.protocol.phrases import (
     new_key,
     say,
 )
+from tests.support.condition import until
 from tests.support.fleet import Fleet
 from tests.support.people import Pair
 from tests.support.shapes import Ice, shaped
@@ -156,6 +159,19 @@ async def test_K4_media_changes_are_pushed_and_only_inside_the_call(connect: Fle
     assert (await two.callee.refused("call.media", request))["code"] in {"conflict", "gone"}
 
 
+async def test_K4_a_weak_link_is_told_and_is_over_when_it_is_not_said_any_more(
+    connect: Fleet, pair: Pair
+) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    request = {"room": pair.room, "call": two.call}
+    await two.callee.done("call.media", {**request, "media": {**SOUND, "weak": True}})
+    told = await two.caller.next_push("peer", lambda push: bool(push["media"] and not push["media"]["video"]))
+    assert told["media"] == {**SOUND, "weak": True}
+    await two.callee.done("call.media", {**request, "media": CAMERA})
+    told = await two.caller.next_push("peer", lambda push: bool(push["media"] and push["media"]["video"]))
+    assert told["media"] == CAMERA, "absent means no"
+
+
 async def test_K4_ice_is_renewed_on_request(connect: Fleet, pair: Pair) -> None:
     mentor, _ = await meet(connect, pair)
     renewed = await mentor.done("ice", {"room": pair.room})
@@ -196,3 +212,29 @@ async def test_K2_signals_of_a_muted_content_type_are_refused(connect: Fleet, pa
         "call.signal", two.signal(two.caller, description={**OFFER, "type": "bye"})
     )
     assert (error["code"], error["field"]) == ("invalid", "description.type")
+
+
+async def test_K4_the_programme_can_have_its_calls_relayed(
+    connect_python: Fleet, own_server: OpenServer
+) -> None:
+    """Whoever is in the room hears of it with the next credentials; several relays are told of as they are set."""
+    urls = [
+        "turn:relay.example.org?transport=udp",
+        "turn:relay.example.org:3479?transport=tcp",
+        "turns:r.example.org:443",
+    ]
+    server = await own_server(TURN_URLS=",".join(urls), TURN_SECRET="only for these tests")
+    pair = await server.pair()
+    mentor = await connect_python(pair.mentor, server=server)
+    assert (await join(mentor, pair.room))["ice"]["policy"] == "all"
+    await server.command("relay", "--policy", "relay")
+
+    async def told() -> bool:
+        return (await mentor.done("ice", {"room": pair.room}))["policy"] == "relay"
+
+    await until(told, "the new policy", timeout_s=5)
+    mentee = await connect_python(pair.mentee, server=server)
+    ice = (await join(mentee, pair.room))["ice"]
+    assert ice["policy"] == "relay"
+    assert ice["servers"][0]["urls"] == urls
+    assert ice["servers"][0]["username"].endswith(f":{pair.mentee.person}")

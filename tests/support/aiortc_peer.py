@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiortc import (
@@ -26,20 +27,21 @@ from aiortc.sdp import candidate_from_sdp
 from tests.support.client import Client
 
 GOOD_FRAMES = 5
+LISTEN_S = 120
 
 
 class AiortcPeer:
     """Owns a connection and the tasks that consume its tracks (an unconsumed track leaks)."""
 
-    def __init__(self, client: Client, sent: Sequence[MediaStreamTrack] | None = None) -> None:
-        """`sent`: its own tone and picture unless told otherwise."""
-        self.client = client
+    def __init__(self, *, video: bool = True, sent: Sequence[MediaStreamTrack] | None = None) -> None:
+        """`sent`: a tone, and a picture if `video`, unless told otherwise."""
         self.frames = {"audio": 0, "video": 0}
         self.offers = 0
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._tasks: list[asyncio.Task[None]] = []
         self._connection.on("track", self._on_track)
-        self._sent = [AudioStreamTrack(), VideoStreamTrack()] if sent is None else list(sent)
+        tone_and_picture = [AudioStreamTrack(), VideoStreamTrack()] if video else [AudioStreamTrack()]
+        self._sent = tone_and_picture if sent is None else list(sent)
         for track in self._sent:
             self._connection.addTrack(track)
 
@@ -73,44 +75,37 @@ class AiortcPeer:
         """Take the other side's description."""
         await self._connection.setRemoteDescription(RTCSessionDescription(**description))
 
-    async def take_part(self, room: str, *, rollback: bool = False) -> None:
-        """Join the room and the call, and answer whatever the other side offers, until cancelled (K2, K3)."""
-        await self.client.done("room.join", {"room": room, "cursor": None})
-        media = {"audio": True, "video": True, "screen": False}
-        joined = await self.client.done("call.join", {"room": room, "media": media, "rollback": rollback})
-        for seq in range(1000):
-            signal = await self._next_description()
-            reply = {
-                "room": room,
-                "call": joined["call"],
-                "to": signal["from"],
-                "to_leg": signal["from_leg"],
-                "seq": seq,
-                "gen": signal["gen"],
-                "description": await self.answer(signal["description"]),
-            }
-            await self.client.done("call.signal", reply)
+    async def add_candidates(self, candidates: list[dict[str, Any]]) -> None:
+        """Candidates that came over the wire one by one; the empty one ends them."""
+        for init in candidates:
+            if not init["candidate"]:
+                continue
+            candidate = candidate_from_sdp(init["candidate"].removeprefix("candidate:"))
+            candidate.sdpMid, candidate.sdpMLineIndex = init.get("sdpMid"), init.get("sdpMLineIndex")
+            await self._connection.addIceCandidate(candidate)
 
-    async def _next_description(self) -> dict[str, Any]:
-        """The next signal with a description; candidates that come before it belong to the last one."""
-        while True:
-            signal = await self.client.next_push("call.signal", timeout_s=60)
-            if signal.get("description"):
-                return signal
-            for one in signal["candidates"]:
-                await self._add(one)
-
-    async def _add(self, init: dict[str, Any]) -> None:
-        if not init["candidate"]:
-            await self._connection.addIceCandidate(None)
-            return
-        candidate = candidate_from_sdp(init["candidate"].removeprefix("candidate:"))
-        candidate.sdpMid, candidate.sdpMLineIndex = init.get("sdpMid"), init.get("sdpMLineIndex")
-        await self._connection.addIceCandidate(candidate)
+    def stop_picture(self) -> None:
+        """A camera that gives nothing any more, on a path that works."""
+        self._sent[1].stop()
 
     def flowing(self) -> bool:
         """Whether both sound and picture have come."""
-        return min(self.frames.values()) >= GOOD_FRAMES
+        return all(self.frames[track.kind] >= GOOD_FRAMES for track in self._sent)
+
+    @property
+    def state(self) -> str:
+        """RTCPeerConnection.connectionState."""
+        return self._connection.connectionState
+
+    async def reported_loss(self) -> dict[str, int]:
+        """Packets that the other side says it missed, for each kind of which it has reported (RTCP receiver reports)."""
+        stats = (await self._connection.getStats()).values()
+        return {one.kind: one.packetsLost for one in stats if one.type == "remote-inbound-rtp"}
+
+    async def received_packets(self) -> int:
+        """RTP packets that have come."""
+        stats = (await self._connection.getStats()).values()
+        return sum(one.packetsReceived for one in stats if one.type == "inbound-rtp")
 
     async def close(self) -> None:
         """End the connection and everything that this peer started."""
@@ -120,3 +115,70 @@ class AiortcPeer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class AiortcMember:
+    """Somebody whose client is made of aiortc: in the room and the call, it answers each leg of the other side anew."""
+
+    def __init__(
+        self,
+        client: Client,
+        room: str,
+        *,
+        make: Callable[[], AiortcPeer] = AiortcPeer,
+        rollback: bool = False,
+    ) -> None:
+        """`make` makes the peer of each leg; `rollback` is what the client says of itself (K3)."""
+        self.client = client
+        self.room = room
+        self._make = make
+        self._rollback = rollback
+        self.peer: AiortcPeer | None = None
+        self.legs: list[int] = []
+        self._seq = itertools.count()
+        self._listener: asyncio.Task[None] | None = None
+
+    async def join(self) -> AiortcMember:
+        """Enter the room and the call, and answer whatever is offered there."""
+        await self.client.done("room.join", {"room": self.room, "cursor": None})
+        media = {"audio": True, "video": True, "screen": False}
+        await self.client.done("call.join", {"room": self.room, "media": media, "rollback": self._rollback})
+        self._listener = asyncio.create_task(self._listen())
+        return self
+
+    async def _listen(self) -> None:
+        while True:
+            signal = await self.client.next_push("call.signal", timeout_s=LISTEN_S)
+            description = signal.get("description")
+            if description and description["type"] == "offer":
+                await self._answer(signal)
+            elif self.peer and signal["from_leg"] == self.legs[-1] and signal.get("candidates"):
+                await self.peer.add_candidates(signal["candidates"])
+
+    async def _answer(self, signal: dict[str, Any]) -> None:
+        if self.legs[-1:] != [signal["from_leg"]]:
+            await self._hang_up()
+            self.legs.append(signal["from_leg"])
+            self.peer = self._make()
+        assert self.peer
+        answer = await self.peer.answer(signal["description"])
+        told = {"room": self.room, "call": signal["call"], "gen": signal["gen"], "seq": next(self._seq)}
+        to = {"to": signal["from"], "to_leg": signal["from_leg"]}
+        await self.client.done("call.signal", {**told, **to, "description": answer})
+
+    async def _hang_up(self) -> None:
+        if self.peer:
+            await self.peer.close()
+        self.peer = None
+
+    async def vanish(self) -> None:
+        """The connection ends without a word over the wire."""
+        await self._hang_up()
+
+    async def close(self) -> None:
+        """End everything that this member started; what went wrong meanwhile fails the test."""
+        if self._listener:
+            self._listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listener
+        await self._hang_up()

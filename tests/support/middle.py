@@ -12,7 +12,7 @@ from typing import Any
 
 from aiortc import MediaStreamTrack
 
-from tests.support.aiortc_peer import AiortcPeer
+from tests.support.aiortc_peer import AiortcMember, AiortcPeer
 from tests.support.client import Options, PythonClient
 from tests.support.people import Person
 
@@ -33,9 +33,9 @@ class HandedOn(MediaStreamTrack):
 class Half(AiortcPeer):
     """One of the two ends in the middle: what it receives goes out at the other."""
 
-    def __init__(self, client: PythonClient, sent: list[HandedOn], received: list[HandedOn]) -> None:
+    def __init__(self, sent: list[HandedOn], received: list[HandedOn]) -> None:
         self._received = {track.kind: track for track in received}
-        super().__init__(client, sent)
+        super().__init__(sent=sent)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         self._received[track.kind].source.set_result(track)
@@ -45,17 +45,14 @@ class Half(AiortcPeer):
 async def in_the_middle(url: str, *calls: tuple[str, Person]) -> AsyncIterator[None]:
     """Takes part in two calls, (room, as whom) each; a failure of either end shows at the end of the block."""
     to_one, to_other = ([HandedOn("audio"), HandedOn("video")] for _ in calls)
-    clients = [await PythonClient(url, person, Options()).connect() for _, person in calls]
-    one, other = clients
-    halves = [Half(one, to_one, to_other), Half(other, to_other, to_one)]  # type: ignore[arg-type]
-    tasks = [asyncio.create_task(half.take_part(room)) for half, (room, _) in zip(halves, calls, strict=True)]
+    makers = (lambda: Half(to_one, to_other), lambda: Half(to_other, to_one))
+    members = []
+    for make, (room, person) in zip(makers, calls, strict=True):
+        client = await PythonClient(url, person, Options()).connect()
+        members.append(await AiortcMember(client, room, make=make).join())
     try:
         yield
-        assert not any(task.done() for task in tasks), [task.exception() for task in tasks if task.done()]
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for half, client in zip(halves, clients, strict=True):
-            await half.close()
-            await client.drop()
+        for member in members:
+            await member.close()
+            await member.client.drop()

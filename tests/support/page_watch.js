@@ -38,6 +38,22 @@
     return sums;
   };
 
+  // Which way the media take: the selected pair of each open connection.
+  watch.paths = async () => {
+    const paths = [];
+    for (const connection of watch.connections) {
+      if (connection.connectionState === "closed") continue;
+      const stats = await connection.getStats();
+      const chosen = [...stats.values()].filter(({ type }) => type === "transport").map((one) => one.selectedCandidatePairId);
+      for (const pair of stats.values()) {
+        if (pair.type !== "candidate-pair" || !(pair.selected || chosen.includes(pair.id))) continue;
+        const [local, remote] = [stats.get(pair.localCandidateId), stats.get(pair.remoteCandidateId)];
+        paths.push({ local: local.candidateType, remote: remote.candidateType, protocol: local.relayProtocol ?? local.protocol });
+      }
+    }
+    return paths;
+  };
+
   // Decoded frames of each video of the open connections, by its place in the description.
   watch.pictures = async () => {
     const frames = {};

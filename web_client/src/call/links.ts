@@ -21,8 +21,14 @@ import {
   withoutLink,
 } from './state';
 
-/** Links as the known peers say: opened, rebuilt for a new leg (K1a), closed for who is not in the call any more. */
-export function syncLinks(state: CallState, met: ReadonlySet<string> = new Set()): Step {
+/**
+ * Links as the known peers say: opened, rebuilt for a new leg (K1a), closed for who is not in the call any more.
+ * `missed`: what is new happened while we were away, so the other side's first offer was made to nobody.
+ */
+export function syncLinks(
+  state: CallState,
+  { met = new Set(), missed = false }: { met?: ReadonlySet<string>; missed?: boolean } = {},
+): Step {
   const known = Object.values(state.peers);
   const present = new Set(known.map(({ peer }) => peer));
   const missing = linksOf(state).filter((link) => !present.has(link.peer));
@@ -31,14 +37,23 @@ export function syncLinks(state: CallState, met: ReadonlySet<string> = new Set()
   );
   return [...known, ...gone].reduce<Step>(
     ([next, effects], peer) => {
-      const [synced, more] = syncLink(next, peer, met.has(peer.peer));
+      const [synced, more] = syncLink(next, peer, { met: met.has(peer.peer), missed });
       return [synced, [...effects, ...more]];
     },
     [state, []],
   );
 }
 
-export function syncLink(state: CallState, peer: PeerShown, met = false): Step {
+interface News {
+  met: boolean;
+  missed: boolean;
+}
+
+export function syncLink(
+  state: CallState,
+  peer: PeerShown,
+  news: News = { met: false, missed: false },
+): Step {
   const link = linkOf(state, peer.peer);
   if (state.phase.kind !== 'in') return [state, []];
   if (peer.state === 'gone') return link ? vanished(state, link) : [state, []];
@@ -62,14 +77,14 @@ export function syncLink(state: CallState, peer: PeerShown, met = false): Step {
     return [resting, [release, ...effects]];
   }
   if (!link && linksOf(state).length >= LINKS_BOUND) return [state, []];
-  return openLink(state, peer, peer.media, link?.met ?? met);
+  return openLink(state, peer, peer.media, { ...news, met: link?.met ?? news.met });
 }
 
 function openLink(
   state: CallState,
   { peer, person, leg, rollback = true, state: presence }: PeerShown,
   media: Media,
-  met: boolean,
+  { met, missed }: News,
 ): Step {
   if (state.phase.kind !== 'in') return [state, []];
   const { call } = state.phase;
@@ -87,6 +102,7 @@ function openLink(
     flowed: false,
     met,
     restarts: 0,
+    heard: false,
     resting: false,
   };
   const mine = state.early.filter(
@@ -101,7 +117,7 @@ function openLink(
       ...before,
       { do: 'cancel', name: 'ring' },
       { do: 'cancel', name: 'left' },
-      { do: 'open', peer, leg, polite: !rollback || yielding, patient: link.patient },
+      { do: 'open', peer, leg, polite: !rollback || yielding, patient: link.patient && !missed },
       ...mine.map((signal): Effect => ({ do: 'deliver', peer, signal })),
       ...watching,
     ],
@@ -150,7 +166,8 @@ export function signalArrived(state: CallState, signal: SignalPush): Step {
   const { phase } = state;
   if (phase.kind === 'in' && signal.call === phase.call) {
     const link = phase.links[signal.from];
-    if (link && link.leg === signal.from_leg) return [state, [{ do: 'deliver', peer: link.peer, signal }]];
+    if (link && link.leg === signal.from_leg)
+      return [withLink(state, { ...link, heard: true }), [{ do: 'deliver', peer: link.peer, signal }]];
     if (link && link.leg > signal.from_leg) return [state, []];
   } else if (phase.kind !== 'joining' && !(phase.kind === 'in' && phase.ask !== null)) {
     return [state, []];

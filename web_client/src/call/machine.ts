@@ -149,17 +149,20 @@ function joinedRoom(before: CallState, answer: Joined): Step {
   return [kept, [{ do: 'tell_media', call: phase.call, media: state.media }, ...effects]];
 }
 
-/** Back in the call with the same leg: the others' connections stand, what does not flow is restarted (K5). */
+/**
+ * Back in the call with the same leg: connections that flow stand (K5). Where the server and the media were both lost, our
+ * network is another one. A new connection is then the quicker way: after an ICE restart Chromium stays with the dead
+ * pair of candidates for 3.5 s, unless the new one has a higher priority.
+ */
 function keepLeg(state: CallState): Step {
-  const [synced, effects] = syncLinks(state);
+  const [synced, effects] = syncLinks(state, { missed: true });
   const back = linksOf(synced).flatMap((link): Effect[] => [{ do: 'release', peer: link.peer }]);
   const stopped = linksOf(synced).filter((link) => link.flow !== 'flowing' && link.presence === 'here');
   return stopped.reduce<Step>(
     ([next, done], link) => {
-      const fresh = { ...link, restarts: 0 };
       const [repaired, more] = link.flowed
-        ? repair(withLink(next, fresh), link.peer)
-        : rest(next, fresh, FIRST_FLOW_MS);
+        ? repair(withLink(next, { ...link, restarts: RESTARTS_BOUND, heard: true }), link.peer)
+        : rest(next, link, FIRST_FLOW_MS);
       return [repaired, [...done, ...more]];
     },
     [synced, [...effects, ...back]],
@@ -200,7 +203,7 @@ function joinOk(state: CallState, ask: number, answer: CallJoined): Step {
       note: rings ? 'ringing' : null,
     },
   };
-  const [synced, opened] = syncLinks(entered, met);
+  const [synced, opened] = syncLinks(entered, { met });
   const ringing: Effect[] = rings ? [{ do: 'timer', name: 'ring', ms: RING_MS }] : [];
   return [synced, [...closed, remember, ...ringing, ...opened]];
 }
@@ -245,23 +248,24 @@ function flowChanged(state: CallState, peer: string, leg: number, flow: Flow): S
 
 /**
  * The ladder: flowing → leave alone; else ICE restarts with fresh servers; else a new connection by a new leg (K1a).
- * Each rung has its time. While a side is away from the server, nothing is tried: its return begins anew (keepLeg).
+ * Each rung has its time. While a side is away from the server, nothing is tried: its return begins anew (keepLeg). Who
+ * does not answer cannot hear us: a new connection would only take down the one that may come back by itself.
  */
 function repair(state: CallState, peer: string): Step {
   const link = linkOf(state, peer);
   if (!link || link.flow === 'flowing' || link.resting) return [state, []];
   if (!state.online || state.phase.kind !== 'in' || link.presence !== 'here') return [state, []];
   const missing = link.flow === 'sound_missing' || link.flow === 'picture_missing';
-  const bound = missing ? 1 : RESTARTS_BOUND;
+  const bound = missing || !link.rollback ? 1 : RESTARTS_BOUND;
   const othersFlow = linksOf(state).some((other) => other.peer !== peer && other.flow === 'flowing');
-  const restartable = link.rollback && link.flowed && link.flow !== 'failed' && link.restarts < bound;
-  if (restartable || (link.rollback && othersFlow)) {
-    const [resting, effects] = rest(state, { ...link, restarts: link.restarts + 1 }, RESTART_MS);
-    return [resting, [{ do: 'restart', peer }, ...effects]];
+  const inVain = link.restarts >= bound && (link.heard || !link.rollback);
+  if ((link.flowed && link.flow !== 'failed' && !inVain) || (link.rollback && othersFlow)) {
+    const restarting = { ...link, restarts: link.restarts + 1, heard: false };
+    const [resting, effects] = rest(state, restarting, RESTART_MS);
+    // Who cannot restart only gets the time of it: many a path comes back by itself.
+    return [resting, link.rollback ? [{ do: 'restart', peer }, ...effects] : effects];
   }
   if (missing && state.rebuilds >= MISSING_REBUILDS_BOUND) return [state, []];
-  // A moment's silence is no reason to cut a connection that cannot be restarted.
-  if (link.flow === 'doubtful') return [state, []];
   return rebuild(state, link);
 }
 

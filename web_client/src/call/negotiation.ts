@@ -29,7 +29,7 @@ export type Decision =
   | { do: 'accept_answer'; gen: number; description: Description }
   | { do: 'add_candidates'; candidates: Candidate[] }
   /** Say our offer once more: the other side may have been between two sockets when it came. */
-  | { do: 'repeat_offer'; gen: number };
+  | { do: 'repeat_offer' };
 
 /** Held candidates at most. At the bound the oldest go: a later generation brings its own. */
 export const HELD_CANDIDATES_BOUND = 256;
@@ -68,7 +68,7 @@ function receiveDescription(
   // Glare: both have offered. The impolite side insists, the polite one gives way.
   if (!n.polite) {
     const ignoring = { ...n, ignored: { gen, description, candidates: [] } };
-    return [ignoring, [{ do: 'repeat_offer', gen: n.offered }]];
+    return [ignoring, [{ do: 'repeat_offer' }]];
   }
   return giveWay(n, gen, description);
 }

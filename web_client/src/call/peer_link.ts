@@ -16,12 +16,15 @@ import {
   receive,
   relent,
 } from './negotiation';
+import { askForOpus } from './opus';
 import { pageCertificates } from './page_certificate';
 import { type Handshake, ownFingerprint, sameBytes, theirCertificate } from './safety_code';
 import { type Sample, sample } from './sample';
+import { shape, shapeOf } from './sending';
 import type { Content } from './signal_queue';
 import { type Flow, NO_MEDIA } from './state';
 import { look, type Verdict, type Watch } from './watchdog';
+import type { Picture } from './weak_link';
 
 export interface Outgoing {
   audio: MediaStreamTrack | null;
@@ -48,15 +51,18 @@ export interface Incoming {
 export interface PeerLinkEvents {
   signal(gen: number, content: Content): void;
   flow(flow: Flow): void;
+  /** The media pause: not yet a fault. */
+  uneasy(): void;
   incoming(incoming: Incoming): void;
 }
 
 /** An offer that stays unanswered that long while we ignore theirs: one of the two has to give way. */
 const RELENT_MS = 2_500;
+/** An unanswered offer is said again, as it may have gone to a socket that was dead already (K2): after this, then doubled. */
+const REPEAT_MS = 2_000;
+const REPEAT_MAX_MS = 16_000;
 /** How long the patient side waits for the other's first offer before it makes its own. */
 const PATIENCE_MS = 1_000;
-const CAMERA_BITS_PER_S = 1_500_000;
-const SCREEN_BITS_PER_S = 2_500_000;
 
 export class PeerLink {
   #pc: RTCPeerConnection;
@@ -65,6 +71,7 @@ export class PeerLink {
   #certificates = pageCertificates();
   #outgoing: Outgoing;
   #media: Media | null;
+  #picture: Picture = 'full';
   #events: PeerLinkEvents;
   #chain: Promise<void> = Promise.resolve();
   #closed = false;
@@ -76,6 +83,7 @@ export class PeerLink {
   #verdict: Verdict = 'waiting';
   #beginTimer: ReturnType<typeof setTimeout> | undefined;
   #relentTimer: ReturnType<typeof setTimeout> | undefined;
+  #repeatTimer: ReturnType<typeof setTimeout> | undefined;
   #tracks: { track: MediaStreamTrack; stream: string | null }[] = [];
   #incoming = new MediaStream();
   #screen = new MediaStream();
@@ -127,6 +135,7 @@ export class PeerLink {
   /** K3, K4: a new ICE generation with fresh servers, on the same connection. */
   restart(ice: IceShown): void {
     this.#then(async () => {
+      if (this.#repeatOffer()) return; // one at a time: the other side has not answered the last one yet
       this.#ice = ice;
       try {
         this.#pc.setConfiguration(configuration(ice, this.#certificates));
@@ -144,6 +153,13 @@ export class PeerLink {
       await this.#applyOutgoing();
       await this.#offerMissingTransceivers();
     });
+  }
+
+  /** How much of the picture is sent. */
+  limit(picture: Picture): void {
+    if (picture === this.#picture) return;
+    this.#picture = picture;
+    this.#then(() => this.#shape());
   }
 
   /** K4: the other side says which of its streams is the screen. */
@@ -166,6 +182,7 @@ export class PeerLink {
       const taken = sample(stats as unknown as Iterable<[string, unknown]>, performance.now());
       if (pc.connectionState === 'connected') {
         [this.#watch, this.#verdict] = look(this.#watch, taken, this.#media ?? NO_MEDIA, hinted);
+        if (this.#verdict === 'uneasy') this.#events.uneasy();
         this.#events.flow(this.#flow());
       }
       return taken;
@@ -178,8 +195,7 @@ export class PeerLink {
 
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#relentTimer);
-    clearTimeout(this.#beginTimer);
+    for (const timer of [this.#relentTimer, this.#repeatTimer, this.#beginTimer]) clearTimeout(timer);
     this.#disconnect();
   }
 
@@ -232,7 +248,7 @@ export class PeerLink {
 
   #connectedFlow(verdict: Verdict): Flow {
     if (verdict === 'flowing') this.#flowed = true;
-    if (verdict === 'waiting') return this.#flowed ? 'flowing' : 'new';
+    if (verdict === 'waiting' || verdict === 'uneasy') return this.#flowed ? 'flowing' : 'new';
     if (verdict === 'silent') return this.#flowed ? 'interrupted' : 'new';
     return verdict;
   }
@@ -261,6 +277,23 @@ export class PeerLink {
     await this.#pc.setLocalDescription();
     this.#negotiation = offering(this.#negotiation, gen);
     this.#sendDescription(gen);
+    this.#repeatLater(REPEAT_MS);
+  }
+
+  #repeatLater(ms: number): void {
+    clearTimeout(this.#repeatTimer);
+    this.#repeatTimer = setTimeout(() => {
+      if (!this.#repeatOffer()) return;
+      this.#repeatLater(Math.min(ms * 2, REPEAT_MAX_MS));
+    }, ms);
+  }
+
+  /** With all candidates that are known meanwhile. False: there is none that waits for an answer. */
+  #repeatOffer(): boolean {
+    const gen = this.#negotiation.offered;
+    if (gen === null || this.#closed || this.#pc.signalingState !== 'have-local-offer') return false;
+    this.#sendDescription(gen);
+    return true;
   }
 
   async #carryOut(decisions: Decision[]): Promise<void> {
@@ -278,7 +311,7 @@ export class PeerLink {
           await this.#afterStable();
           break;
         case 'repeat_offer':
-          this.#sendDescription(decision.gen);
+          this.#repeatOffer();
           break;
         case 'add_candidates':
           for (const candidate of decision.candidates) await this.#addCandidate(candidate);
@@ -314,7 +347,7 @@ export class PeerLink {
       this.#oneVideo = true;
       await this.#applyOutgoing();
     }
-    await this.#limitBitrate();
+    await this.#shape();
     if (this.#restartWanted) await this.#offer();
     else await this.#offerMissingTransceivers();
   }
@@ -324,7 +357,7 @@ export class PeerLink {
     if (description === null) return;
     const { type, sdp } = description;
     if (type === 'rollback') return;
-    this.#events.signal(gen, { description: { type, sdp } });
+    this.#events.signal(gen, { description: { type, sdp: askForOpus(sdp) } });
   }
 
   /** A candidate that cannot be used (of an ignored or replaced description) is not worth a failed call. */
@@ -396,14 +429,17 @@ export class PeerLink {
       sender.setStreams?.(kind === 'screen' ? screen : camera);
       if (sender.track !== wanted[kind]) await sender.replaceTrack(wanted[kind]);
     }
-    await this.#limitBitrate();
+    await this.#shape();
   }
 
-  async #limitBitrate(): Promise<void> {
-    const { video, screen } = this.#transceivers();
+  async #shape(): Promise<void> {
+    const { audio, video, screen } = this.#transceivers();
+    const { width, height } = this.#outgoing.video?.getSettings() ?? {};
+    const lines = width && height ? Math.min(width, height) : null;
     const inPlace = this.#outgoing.screen !== null && this.#wanted().screen === null;
-    await limit(video?.sender, inPlace ? SCREEN_BITS_PER_S : CAMERA_BITS_PER_S);
-    await limit(screen?.sender, SCREEN_BITS_PER_S);
+    if (audio) await shape(audio.sender, shapeOf('sound', this.#picture, null));
+    if (video) await shape(video.sender, shapeOf(inPlace ? 'screen' : 'camera', this.#picture, lines));
+    if (screen) await shape(screen.sender, shapeOf('screen', this.#picture, null));
   }
 
   #sortTracks(): void {
@@ -441,14 +477,6 @@ export class PeerLink {
       this.#lastHandshake = { own, theirs };
     return this.#lastHandshake;
   }
-}
-
-async function limit(sender: RTCRtpSender | undefined, maxBitrate: number): Promise<void> {
-  const parameters = sender?.getParameters();
-  const encoding = parameters?.encodings?.[0];
-  if (!sender || !parameters || !encoding || encoding.maxBitrate === maxBitrate) return;
-  encoding.maxBitrate = maxBitrate;
-  await sender.setParameters(parameters).catch(() => {});
 }
 
 /** Makes a stream hold these tracks; those that stay are not touched, so that nothing flickers. */

@@ -55,6 +55,8 @@ export interface Sent {
   bytes: number;
   /** Video frames that were encoded; 0 for sound. */
   frames: number;
+  /** What the encoder may use at the moment; null where it is not told. */
+  targetBitsPerS: number | null;
   /** Frames that the camera or the screen gave; null where it is not told. */
   sourceFrames: number | null;
   width: number | null;
@@ -131,6 +133,7 @@ function sent(report: Report, reports: Map<string, Report>, ofType: (type: strin
     packets: number(report.packetsSent) ?? 0,
     bytes: number(report.bytesSent) ?? 0,
     frames: number(report.framesEncoded) ?? 0,
+    targetBitsPerS: number(report.targetBitrate),
     sourceFrames: number(source?.frames),
     width: number(report.frameWidth),
     height: number(report.frameHeight),

@@ -31,6 +31,8 @@ export interface Link {
   met: boolean;
   /** ICE restarts since media last flowed. */
   restarts: number;
+  /** The other side has answered, or asked, since our last restart: it can hear us. */
+  heard: boolean;
   /** A repair is under way and has its time: `repair PEER` runs. */
   resting: boolean;
 }

@@ -3,12 +3,14 @@ import { describe, expect, it } from 'vitest';
 import type { Media } from '../protocol/wire';
 import type { Received, Sample, Sent } from './sample';
 import {
+  DOUBT_MS,
   LOOK_MS,
   look,
   lookAtSource,
   MISSING_MS,
   SILENT_MS,
   type SourceWatch,
+  UNEASY_MS,
   type Verdict,
   type Watch,
 } from './watchdog';
@@ -96,9 +98,10 @@ describe('the watchdog', () => {
     expect(watched(1_000, {}, DARK).last).toBe('flowing');
   });
 
-  it('a cut is doubted within a second, and said within two and a half', () => {
+  it('a cut is doubted within a second, and said within two and a quarter', () => {
     const cut = watched(4_000, {}, SEEN, watched(3_000, ALL, SEEN));
-    expect(firstOf(cut.verdicts, 'doubtful')).toBeLessThanOrEqual(1_000);
+    expect(firstOf(cut.verdicts, 'uneasy')).toBeLessThanOrEqual(UNEASY_MS + LOOK_MS);
+    expect(firstOf(cut.verdicts, 'doubtful')).toBeLessThanOrEqual(DOUBT_MS + LOOK_MS);
     expect(firstOf(cut.verdicts, 'silent')).toBeLessThanOrEqual(SILENT_MS + LOOK_MS);
     expect(cut.last).toBe('silent');
   });
@@ -169,6 +172,7 @@ describe('our own camera', () => {
     packets: 0,
     bytes: 0,
     frames: 0,
+    targetBitsPerS: null,
     sourceFrames,
     width: null,
     height: null,
@@ -180,7 +184,7 @@ describe('our own camera', () => {
   const looks = (frames: (n: number) => Sent): boolean => {
     let watch: SourceWatch | null = null;
     let stuck = false;
-    for (let n = 0; n < 12; n++)
+    for (let n = 0; n * LOOK_MS <= MISSING_MS + LOOK_MS; n++)
       [watch, stuck] = lookAtSource(watch, {
         ...sampled(n * LOOK_MS, { bytes: 0, packets: 0, frames: 0 }),
         sent: [frames(n)],

@@ -9,6 +9,8 @@ export type Verdict =
   /** Connected, and the first picture and sound are not there yet. */
   | 'waiting'
   | 'flowing'
+  /** Flowing a moment ago. */
+  | 'uneasy'
   /** Nothing at all has come for a moment: the path may have changed. */
   | 'doubtful'
   /** Nothing at all comes. */
@@ -35,11 +37,13 @@ interface Progress {
 }
 
 /** How often a connection is looked at. One getStats costs a browser about a millisecond. */
-export const LOOK_MS = 250;
-/** A camera sends 15 to 30 pictures a second: so long a pause is no jitter any more. */
-export const DOUBT_MS = 750;
+export const LOOK_MS = 150;
+/** So long a pause is worth a question to the server, whose answer also says whether our own network is alive. */
+export const UNEASY_MS = 250;
+/** A camera sends 15 to 30 pictures a second: so long a pause is no jitter any more. A restart in vain harms nothing. */
+export const DOUBT_MS = 500;
 /** The same, when the browser has just said that the network changed. */
-export const HINTED_DOUBT_MS = 400;
+export const HINTED_DOUBT_MS = 300;
 /** Sound alone has pauses of 400 ms (Opus DTX), and loss makes them longer. */
 export const SILENT_MS = 2_000;
 export const MISSING_MS = 2_000;
@@ -75,6 +79,7 @@ function judge(
   const quietMs = now - arrivedAtMs;
   if ((media.audio || media.video) && quietMs >= SILENT_MS) return 'silent';
   if (media.video && picture.come && quietMs >= (hinted ? HINTED_DOUBT_MS : DOUBT_MS)) return 'doubtful';
+  if (media.video && picture.come && quietMs >= UNEASY_MS) return 'uneasy';
   if (media.audio && now - sound.sinceMs >= MISSING_MS) return 'sound_missing';
   if (media.video && now - picture.sinceMs >= MISSING_MS) return 'picture_missing';
   return (sound.come || !media.audio) && (picture.come || !media.video) ? 'flowing' : 'waiting';

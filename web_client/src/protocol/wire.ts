@@ -35,6 +35,8 @@ Commands?: Commands
 Cursor?: Cursor
 Description?: Description
 Done?: Done
+Echo?: Echo
+EchoAnswer?: EchoAnswer
 Event?: Event
 GoawayPush?: GoawayPush
 Ice?: Ice
@@ -120,13 +122,14 @@ rollback?: (boolean | null)
 leg?: (number | null)
 }
 /**
- * What a device sends in the call at this moment.
+ * What a device sends in the call at this moment. `weak`: its link carries sound only, so its picture is paused.
  */
 export interface Media {
 audio: boolean
 video: boolean
 screen: boolean
 streams?: (Streams | null)
+weak?: boolean
 }
 /**
  * MediaStream ids (W3C Media Capture §4.2) that tell camera and screen apart.
@@ -160,6 +163,7 @@ audio: boolean
 video: boolean
 screen: boolean
 streams?: (StreamsShown | null)
+weak?: boolean
 }
 export interface StreamsShown {
 camera?: (string | null)
@@ -335,6 +339,7 @@ export interface Commands {
 "call.media": CallMedia
 "call.signal": CallSignal
 ice: Ice
+echo: Echo
 }
 /**
  * R1: enter a room, or resume in it.
@@ -374,10 +379,25 @@ export interface Ice {
 room: string
 }
 /**
+ * K6: an offer to the server's echo peer, with all its candidates: does the network carry a call?
+ */
+export interface Echo {
+room: string
+description: Description
+}
+/**
  * The answer where there is nothing to say.
  */
 export interface Done {
 ok: boolean
+}
+/**
+ * The answer to `echo` (K6): what was sent comes back for `limit_s` seconds at most.
+ */
+export interface EchoAnswer {
+ok: boolean
+description: Description
+limit_s: number
 }
 /**
  * C3.
