@@ -108,6 +108,7 @@ async def test_screens_of_the_safety_code_and_a_shared_screen(
     await mentor.page.get_by_role("button", name="Compare again").wait_for()
     await look.at(mentor, "safety-code-changed")
     await mentor.press("Compare again")
+    await mentor.page.get_by_role("group", name=f"Safety code with {pair.mentee.name}").wait_for()
     await look.at(mentor, "safety-code-to-compare-again")
     await mentor.press("Close")
     await mentee.press("Share screen")
