@@ -334,8 +334,12 @@ export class LiveCall {
 
   /** Only a connection that works tells how wide the link is; what is broken is for the repairs. */
   #followLink(): void {
-    const flowing = linksOf(this.state).filter(({ flow }) => flow === 'flowing');
-    const qualities = flowing.flatMap(({ peer }) => this.qualities[peer] ?? []);
+    const qualities = linksOf(this.state).flatMap(({ peer, flow }) => {
+      const quality = this.qualities[peer];
+      // Without a budget the picture itself may be what drowns the connection, and losses are all that is known.
+      const drowning = flow === 'interrupted' && quality?.samples.at(-1)?.pair?.outgoingBitsPerS == null;
+      return quality && (flow === 'flowing' || drowning) ? [quality] : [];
+    });
     if (qualities.length === 0) return;
     const told = this.#media.weak;
     const wanted = this.#own.outgoing.video !== null;

@@ -36,7 +36,7 @@ function look(atMs: number, change: Partial<Look> = {}): Sample {
     kind: 'video',
     mid: '1',
     active: true,
-    packets: 500,
+    packets: 500 * share,
     bytes: 0,
     frames: 70,
     sourceFrames: 75,
