@@ -27,12 +27,13 @@ class Streams(Strict, frozen=True):
 
 
 class Media(Strict, frozen=True):
-    """What a device sends in the call at this moment."""
+    """What a device sends in the call at this moment. `weak`: its link carries sound only, so its picture is paused."""
 
     audio: bool
     video: bool
     screen: bool
     streams: Streams | None = None
+    weak: bool = False
 
 
 class Cursor(Strict, frozen=True):

@@ -40,12 +40,15 @@ class MediaShown(Sent, frozen=True):
     video: bool
     screen: bool
     streams: StreamsShown | None = None
+    weak: bool = False
 
     @classmethod
     def of(cls, media: Media) -> MediaShown:
         named = media.streams
         streams = StreamsShown(camera=named.camera, screen=named.screen) if named else None
-        return cls(audio=media.audio, video=media.video, screen=media.screen, streams=streams)
+        return cls(
+            audio=media.audio, video=media.video, screen=media.screen, streams=streams, weak=media.weak
+        )
 
 
 class PeerShown(Sent, frozen=True):

@@ -87,6 +87,41 @@ async def test_screens_of_a_meeting(
     assert look.found == {}
 
 
+async def test_screens_of_the_safety_code_and_a_shared_screen(
+    open_tab: OpenTab, server: Server, pair: Pair, look: Look, options: dict[str, Any]
+) -> None:
+    mentor, mentee = await open_tab(**options), await open_tab(**options)
+    meeting = await Meeting.begin(server, pair, mentor, mentee)
+    await meeting.call()
+    await mentor.press("Safety code")
+    await mentor.page.get_by_role("group", name=f"Safety code with {pair.mentee.name}").wait_for()
+    await look.at(mentor, "safety-code")
+    await mentor.press("We see the same code")
+    await look.at(mentor, "safety-code-compared")
+    await mentor.press("Close")
+    await mentor.press("Settings")
+    await look.at(mentor, "settings-in-call")
+    await mentor.press("Close")
+    await mentee.reload()
+    await mentee.link_is("online")
+    await meeting.connected()
+    await mentor.page.get_by_role("button", name="Compare again").wait_for()
+    await look.at(mentor, "safety-code-changed")
+    await mentor.press("Compare again")
+    await mentor.page.get_by_role("group", name=f"Safety code with {pair.mentee.name}").wait_for()
+    await look.at(mentor, "safety-code-to-compare-again")
+    await mentor.press("Close")
+    await mentee.press("Share screen")
+    await mentor.page.get_by_role("region", name="Remote screen").wait_for()
+    await meeting.flows()
+    await look.at(mentor, "screen-beside-camera")
+    await look.at(mentee, "sharing-the-screen")
+    await mentee.press("Stop camera")
+    await mentor.page.get_by_text("shares the screen").wait_for()
+    await look.at(mentor, "screen-without-camera")
+    assert look.found == {}
+
+
 async def _open_chat(tab: ChromiumTab) -> None:
     """On a phone the chat lies over the video and is opened with its button."""
     if not await tab.has("textbox", "Message") and await tab.has("button", "Chat"):

@@ -6,7 +6,9 @@ import asyncio
 
 from tests.protocol.conftest import OpenServer
 from tests.protocol.phrases import (
+    CAMERA,
     OFFER,
+    SOUND,
     InCall,
     call,
     history,
@@ -155,6 +157,19 @@ async def test_K4_media_changes_are_pushed_and_only_inside_the_call(connect: Fle
     assert told["media"] == media
     await two.callee.done("call.leave", {"room": pair.room, "call": two.call})
     assert (await two.callee.refused("call.media", request))["code"] in {"conflict", "gone"}
+
+
+async def test_K4_a_weak_link_is_told_and_is_over_when_it_is_not_said_any_more(
+    connect: Fleet, pair: Pair
+) -> None:
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    request = {"room": pair.room, "call": two.call}
+    await two.callee.done("call.media", {**request, "media": {**SOUND, "weak": True}})
+    told = await two.caller.next_push("peer", lambda push: bool(push["media"] and not push["media"]["video"]))
+    assert told["media"] == {**SOUND, "weak": True}
+    await two.callee.done("call.media", {**request, "media": CAMERA})
+    told = await two.caller.next_push("peer", lambda push: bool(push["media"] and push["media"]["video"]))
+    assert told["media"] == CAMERA, "absent means no"
 
 
 async def test_K4_ice_is_renewed_on_request(connect: Fleet, pair: Pair) -> None:

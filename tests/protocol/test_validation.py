@@ -92,6 +92,7 @@ def _malformed(room: str) -> list[tuple[str, dict[str, Any], str]]:
         ("call.join", {"room": room, "media": {"audio": True, "video": True}}, "media.screen"),
         ("call.join", {"room": room, "media": {**media, "smell": True}}, "media.smell"),
         ("call.join", {"room": room, "media": {**media, "streams": {"camera": 5}}}, "media.streams.camera"),
+        ("call.join", {"room": room, "media": {**media, "weak": "very"}}, "media.weak"),
         ("call.join", {"room": room, "media": media, "rollback": "no"}, "rollback"),
         ("call.leave", {"room": room}, "call"),
         ("call.decline", {"room": room, "call": 1}, "call"),

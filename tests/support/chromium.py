@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-gpu",
-    "--use-fake-device-for-media-stream=fps=30",
+    "--use-fake-device-for-media-stream=fps=30,device-count=3",
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
@@ -36,10 +36,12 @@ REFUSAL = re.compile(r"the server responded with a status of 4\d\d")
 
 
 @asynccontextmanager
-async def chromium(*, devices_allowed: bool = True) -> AsyncIterator[Browser]:
-    """A browser; without `devices_allowed` camera and microphone are denied."""
-    flags = [*FLAGS, *([ALLOW_DEVICES] if devices_allowed else [])]
-    path = needs_program("chromium", variable="CHROMIUM")
+async def chromium(
+    *, devices_allowed: bool = True, program: str | None = None, more_flags: Sequence[str] = ()
+) -> AsyncIterator[Browser]:
+    """A browser; without `devices_allowed` camera and microphone are denied. `program` stands for Debian's Chromium."""
+    flags = [*FLAGS, *([ALLOW_DEVICES] if devices_allowed else []), *more_flags]
+    path = program or needs_program("chromium", variable="CHROMIUM")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=flags)
         yield browser

@@ -14,8 +14,9 @@ import os
 import re
 import shutil
 import signal
+import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,19 @@ class BidiError(Exception):
 class Firefox:
     """One browser process with a profile of its own."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        prefix: Sequence[str] = (),
+        socket_of: Callable[..., socket.socket] | None = None,
+        scripts: Sequence[str] = (),
+    ) -> None:
+        """On another host of a laboratory: the words that start a program there, and what opens its sockets.
+
+        `scripts` run in every page before its own.
+        """
+        self._prefix = prefix
+        self._scripts = (WATCH, *scripts)
+        self._socket_of = socket_of
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.console_errors: list[str] = []
@@ -81,6 +94,7 @@ class Firefox:
         ]
         (self._profile / "user.js").write_text("\n".join(lines))
         self._process = await asyncio.create_subprocess_exec(
+            *self._prefix,
             *(
                 path,
                 "--headless",
@@ -104,12 +118,17 @@ class Firefox:
         address = await asyncio.wait_for(self._address(), START_S)
         assert self._process.stderr
         self._drain = asyncio.create_task(self._process.stderr.read())
-        self._http = aiohttp.ClientSession()
+        open_socket = self._socket_of
+        connector = aiohttp.TCPConnector(
+            socket_factory=(lambda address: open_socket(*address[:2])) if open_socket else None
+        )
+        self._http = aiohttp.ClientSession(connector=connector)
         self._socket = await self._http.ws_connect(f"{address}/session", max_msg_size=0)
         self._reader = asyncio.create_task(self._read())
         await self.command("session.new", capabilities={"alwaysMatch": {"acceptInsecureCerts": True}})
         await self.command("session.subscribe", events=["log.entryAdded"])
-        await self.command("script.addPreloadScript", functionDeclaration=f"() => {{ {WATCH} }}")
+        for script in self._scripts:
+            await self.command("script.addPreloadScript", functionDeclaration=f"() => {{ {script} }}")
         return self
 
     async def _address(self) -> str:
@@ -161,9 +180,13 @@ class Firefox:
 
 
 @asynccontextmanager
-async def firefox() -> AsyncIterator[Firefox]:
-    """A Firefox for the block."""
-    browser = await Firefox().start()
+async def firefox(
+    prefix: Sequence[str] = (),
+    socket_of: Callable[..., socket.socket] | None = None,
+    scripts: Sequence[str] = (),
+) -> AsyncIterator[Firefox]:
+    """A Firefox for the block, here or on a laboratory's host."""
+    browser = await Firefox(prefix, socket_of, scripts).start()
     try:
         yield browser
     finally:

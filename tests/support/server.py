@@ -60,8 +60,10 @@ class Server:
         *,
         many_commands: bool = False,
         program: Sequence[str] = (),
+        host: str = "127.0.0.1",
     ) -> None:
-        """`program` stands for `telementor` when the server is started."""
+        """`program` stands for `telementor` when the server is started; `host` is the address it listens on."""
+        self._host = host
         self._program = program
         self.data = folder / "data"
         self.log_file = folder / "server.log"
@@ -89,7 +91,7 @@ class Server:
             self._process = await asyncio.create_subprocess_exec(
                 *with_us(),
                 *(self._program or [needs_program("telementor")]),
-                *("serve", "--host", "127.0.0.1", "--port", str(self._port), "--data", str(self.data)),
+                *("serve", "--host", self._host, "--port", str(self._port), "--data", str(self.data)),
                 env=environment(self.settings),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sink,

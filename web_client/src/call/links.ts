@@ -3,11 +3,11 @@ import type { Media, PeerShown, SignalPush } from '../protocol/wire';
 import {
   BACK_MS,
   type CallState,
+  COMING_BACK_MS,
   closing,
   EARLY_BOUND,
   type Effect,
   FIRST_FLOW_MS,
-  INTERRUPTED_MS,
   LINKS_BOUND,
   type Link,
   linkOf,
@@ -15,14 +15,20 @@ import {
   PARTNER_LEFT_MS,
   REBUILD_MS,
   RESTART_MS,
+  rest,
   type Step,
-  watch,
   withLink,
   withoutLink,
 } from './state';
 
-/** Links as the known peers say: opened, rebuilt for a new leg (K1a), closed for who is not in the call any more. */
-export function syncLinks(state: CallState, met: ReadonlySet<string> = new Set()): Step {
+/**
+ * Links as the known peers say: opened, rebuilt for a new leg (K1a), closed for who is not in the call any more.
+ * `missed`: what is new happened while we were away, so the other side's first offer was made to nobody.
+ */
+export function syncLinks(
+  state: CallState,
+  { met = new Set(), missed = false }: { met?: ReadonlySet<string>; missed?: boolean } = {},
+): Step {
   const known = Object.values(state.peers);
   const present = new Set(known.map(({ peer }) => peer));
   const missing = linksOf(state).filter((link) => !present.has(link.peer));
@@ -31,14 +37,23 @@ export function syncLinks(state: CallState, met: ReadonlySet<string> = new Set()
   );
   return [...known, ...gone].reduce<Step>(
     ([next, effects], peer) => {
-      const [synced, more] = syncLink(next, peer, met.has(peer.peer));
+      const [synced, more] = syncLink(next, peer, { met: met.has(peer.peer), missed });
       return [synced, [...effects, ...more]];
     },
     [state, []],
   );
 }
 
-export function syncLink(state: CallState, peer: PeerShown, met = false): Step {
+interface News {
+  met: boolean;
+  missed: boolean;
+}
+
+export function syncLink(
+  state: CallState,
+  peer: PeerShown,
+  news: News = { met: false, missed: false },
+): Step {
   const link = linkOf(state, peer.peer);
   if (state.phase.kind !== 'in') return [state, []];
   if (peer.state === 'gone') return link ? vanished(state, link) : [state, []];
@@ -54,24 +69,27 @@ export function syncLink(state: CallState, peer: PeerShown, met = false): Step {
     const back = link.presence !== 'here' && peer.state === 'here';
     const known = withLink(state, { ...link, presence: peer.state, media: peer.media });
     if (!back) return [known, []];
+    const release: Effect = { do: 'release', peer: link.peer };
+    if (link.flow === 'flowing') return [known, [release]];
     // Who comes back restarts by itself (K5); we only look after it.
-    const watching =
-      link.flow === 'flowing' ? [] : [watch(link.peer, link.flowed ? INTERRUPTED_MS * 2 : FIRST_FLOW_MS)];
-    return [known, [{ do: 'release', peer: link.peer }, ...watching]];
+    const here = { ...link, presence: peer.state, media: peer.media, restarts: 0 };
+    const [resting, effects] = rest(known, here, link.flowed ? COMING_BACK_MS : FIRST_FLOW_MS);
+    return [resting, [release, ...effects]];
   }
   if (!link && linksOf(state).length >= LINKS_BOUND) return [state, []];
-  return openLink(state, peer, peer.media, link?.met ?? met);
+  return openLink(state, peer, peer.media, { ...news, met: link?.met ?? news.met });
 }
 
 function openLink(
   state: CallState,
   { peer, person, leg, rollback = true, state: presence }: PeerShown,
   media: Media,
-  met: boolean,
+  { met, missed }: News,
 ): Step {
   if (state.phase.kind !== 'in') return [state, []];
   const { call } = state.phase;
   const before = linkOf(state, peer) ? closing(peer) : [];
+  const yielding = politeTowards(state, peer, person);
   const link: Link = {
     peer,
     person,
@@ -79,26 +97,29 @@ function openLink(
     presence,
     media,
     rollback,
+    patient: rollback && yielding,
     flow: 'new',
     flowed: false,
     met,
-    repairs: 0,
+    restarts: 0,
+    heard: false,
+    resting: false,
   };
   const mine = state.early.filter(
     (signal) => signal.from === peer && signal.from_leg === leg && signal.call === call,
   );
   const early = state.early.filter((signal) => signal.from !== peer || signal.from_leg > leg);
-  const yielding = politeTowards(state, peer, person);
-  const opened = withLink({ ...state, early, phase: { ...state.phase, note: null } }, link);
+  const entered: CallState = { ...state, early, phase: { ...state.phase, note: null } };
+  const [opened, watching] = rest(entered, link, Math.max(FIRST_FLOW_MS, pauseMs(state.rebuilds)));
   return [
     opened,
     [
       ...before,
       { do: 'cancel', name: 'ring' },
       { do: 'cancel', name: 'left' },
-      { do: 'open', peer, leg, polite: !rollback || yielding, patient: rollback && yielding },
+      { do: 'open', peer, leg, polite: !rollback || yielding, patient: link.patient && !missed },
       ...mine.map((signal): Effect => ({ do: 'deliver', peer, signal })),
-      watch(peer, Math.max(FIRST_FLOW_MS, pauseMs(state.rebuilds))),
+      ...watching,
     ],
   ];
 }
@@ -145,7 +166,8 @@ export function signalArrived(state: CallState, signal: SignalPush): Step {
   const { phase } = state;
   if (phase.kind === 'in' && signal.call === phase.call) {
     const link = phase.links[signal.from];
-    if (link && link.leg === signal.from_leg) return [state, [{ do: 'deliver', peer: link.peer, signal }]];
+    if (link && link.leg === signal.from_leg)
+      return [withLink(state, { ...link, heard: true }), [{ do: 'deliver', peer: link.peer, signal }]];
     if (link && link.leg > signal.from_leg) return [state, []];
   } else if (phase.kind !== 'joining' && !(phase.kind === 'in' && phase.ask !== null)) {
     return [state, []];

@@ -5,9 +5,12 @@ import { keepAwake } from '../devices/wake_lock';
 import type { Connection } from '../protocol/connection';
 import { retryDelayMs, worthRetrying } from '../protocol/verbs';
 import type { IceShown, Media } from '../protocol/wire';
+import { DataSaver } from './data_saver.svelte';
 import { step } from './machine';
 import { type Incoming, PeerLink } from './peer_link';
+import { observe, type Quality, unknownQuality } from './quality';
 import { forget, remember, remembered } from './resumption';
+import type { Sample } from './sample';
 import {
   type Content,
   emptyQueue,
@@ -20,9 +23,15 @@ import {
   signalRefused,
 } from './signal_queue';
 import { type CallState, type Effect, type Input, initialCall, linksOf } from './state';
+import { LOOK_MS, lookAtSource, type SourceWatch } from './watchdog';
+import { follow, linkNow, type Picture, sentPicture, strongLink, type WeakLink } from './weak_link';
 
-/** Relay credentials are renewed this long before they expire (K4). */
-const ICE_AHEAD_MS = 60_000;
+/** A clock that goes wrong here must not become a storm of renewals (K4). */
+const ICE_RENEW_MIN_MS = 5_000;
+/** For how long after a hint of the browser's (another network, waking up) a silence is suspect at once. */
+const HINT_MS = 5_000;
+/** An answer of the server that is younger proves that the link lives and that its credentials are fresh. */
+const FRESH_MS = 1_000;
 /** How often a leave or a change of media that the server could not take is asked again. */
 const ASKS_BOUND = 5;
 const NO_ICE: IceShown = { servers: [], policy: 'all', expires_at: 0 };
@@ -37,23 +46,41 @@ interface Line {
 export class LiveCall {
   state = $state.raw<CallState>(initialCall);
   incoming = $state.raw<Record<string, Incoming>>({});
+  /** What each connection said last, by peer. */
+  samples = $state.raw<Record<string, Sample>>({});
+  /** How good each connection is, by peer. */
+  qualities = $state.raw<Record<string, Quality>>({});
+  readonly dataSaver = new DataSaver();
 
   #room: string;
   #connection: Connection;
   #own: OwnMedia;
   #ice: IceShown = NO_ICE;
+  #probing: Promise<boolean> | null = null;
+  #iceAtMs = Number.NEGATIVE_INFINITY;
   #iceTimer: ReturnType<typeof setTimeout> | undefined;
   #lines = new Map<string, Line>();
   /** A sender's signals to a peer are counted for as long as the page lives: a greater `seq` is always new. */
   #seq = new Map<string, number>();
   #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #awake: (() => void) | null = null;
+  #looks: ReturnType<typeof setInterval> | undefined;
+  #hintedAtMs = Number.NEGATIVE_INFINITY;
+  #source: SourceWatch | null = null;
+  #weakLink = $state.raw<WeakLink>(strongLink);
 
   constructor(room: string, connection: Connection, own: OwnMedia) {
     this.#room = room;
     this.#connection = connection;
     this.#own = own;
     own.onChange = () => this.#ownChanged();
+    this.dataSaver.onChange = () => this.#limit();
+    connection.onDoubt = () => this.#hinted();
+  }
+
+  /** The link is weak, so nothing is sent of a picture that is there. */
+  get soundOnly(): boolean {
+    return this.#weakLink.picture === 'none' && this.#own.outgoing.video !== null;
   }
 
   /** A reload in a call goes back into it, as it was. */
@@ -73,12 +100,25 @@ export class LiveCall {
     this.state = next;
     for (const effect of effects) this.#carryOut(effect);
     this.#describe();
+    this.#connection.urgent = linksOf(next).some(({ met, flow }) => met && flow !== 'flowing');
     const now = next.phase.kind;
-    if (now === 'in' && before !== 'in') this.#awake ??= keepAwake();
-    if (now !== 'in' && before === 'in') {
-      this.#awake?.();
-      this.#awake = null;
-    }
+    if (now === 'in' && before !== 'in') this.#begin();
+    if (now !== 'in' && before === 'in') this.#finish();
+  }
+
+  #begin(): void {
+    this.#awake ??= keepAwake();
+    this.#looks = setInterval(() => void this.#look(), LOOK_MS);
+  }
+
+  #finish(): void {
+    this.#awake?.();
+    this.#awake = null;
+    clearInterval(this.#looks);
+    this.#source = null;
+    this.samples = {};
+    this.qualities = {};
+    this.#weakLink = strongLink;
   }
 
   #carryOut(effect: Effect): void {
@@ -139,7 +179,7 @@ export class LiveCall {
   async #join(effect: Extract<Effect, { do: 'join' }>): Promise<void> {
     const answer = await this.#connection.ask('call.join', {
       room: this.#room,
-      media: this.#own.media,
+      media: this.#media,
       ...(effect.call === null ? {} : { call: effect.call }),
       ...(effect.leg === null ? {} : { leg: effect.leg }),
     });
@@ -166,7 +206,7 @@ export class LiveCall {
 
   async #tellMedia(call: string): Promise<void> {
     await this.#insist(() =>
-      this.#connection.ask('call.media', { room: this.#room, call, media: this.#own.media }),
+      this.#connection.ask('call.media', { room: this.#room, call, media: this.#media }),
     );
   }
 
@@ -178,20 +218,22 @@ export class LiveCall {
     for (const { link } of this.#lines.values()) link.send(this.#own.outgoing);
     const { phase } = this.state;
     if (phase.kind === 'in') this.#remember(phase.call);
-    this.dispatch({ on: 'media', media: this.#own.media });
+    this.dispatch({ on: 'media', media: this.#media });
   }
 
   // Connections and their signals
 
   #open({ peer, leg, polite, patient }: Extract<Effect, { do: 'open' }>): void {
-    const media = linksOf(this.state).find((link) => link.peer === peer)?.media ?? null;
-    const link = new PeerLink(polite, this.#ice, this.#own.outgoing, media, {
+    const { media = null, rollback = true } = linksOf(this.state).find((link) => link.peer === peer) ?? {};
+    const link = new PeerLink(polite, !rollback, this.#ice, this.#own.outgoing, media, {
       signal: (gen, content) => this.#signal(peer, link, gen, content),
       flow: (flow) => this.dispatch({ on: 'flow', peer, leg, flow }),
+      uneasy: () => void this.#freshIce(),
       incoming: (incoming) => {
         if (this.#lines.get(peer)?.link === link) this.incoming = { ...this.incoming, [peer]: incoming };
       },
     });
+    link.limit(this.#picture);
     this.#lines.set(peer, { link, leg, queue: emptyQueue, described: media });
     // After what is delivered in the same step: an offer that is there already is answered, not met with another.
     queueMicrotask(() => link.begin(patient));
@@ -202,6 +244,8 @@ export class LiveCall {
     this.#lines.delete(peer);
     const { [peer]: _, ...incoming } = this.incoming;
     this.incoming = incoming;
+    const { [peer]: __, ...qualities } = this.qualities;
+    this.qualities = qualities;
   }
 
   #describe(): void {
@@ -252,10 +296,91 @@ export class LiveCall {
     if (this.#lines.get(peer) === line) void this.#pump(peer);
   }
 
+  // Watching
+
+  #hinted(): void {
+    this.#hintedAtMs = performance.now();
+    void this.#look();
+  }
+
+  async #look(): Promise<void> {
+    const hinted = performance.now() - this.#hintedAtMs < HINT_MS;
+    for (const [peer, line] of [...this.#lines]) {
+      const sample = await line.link.look(hinted);
+      if (sample === null || this.#lines.get(peer) !== line) continue;
+      this.samples = { ...this.samples, [peer]: sample };
+      this.#lookAtCamera(sample);
+      this.#judge(peer, sample);
+    }
+    this.#followLink();
+  }
+
+  /** A camera that is live and gives no pictures is taken anew. A screen may stand still. */
+  #lookAtCamera(sample: Sample): void {
+    const [source, stuck] = lookAtSource(this.#source, sample);
+    this.#source = source;
+    if (!stuck || this.#own.screen !== null || this.#own.video === null) return;
+    this.#source = null;
+    void this.#own.recapture('video');
+  }
+
+  // Quality, and weak links
+
+  #judge(peer: string, sample: Sample): void {
+    const theirs = linksOf(this.state).find((link) => link.peer === peer)?.media.weak === true;
+    const quality = observe(this.qualities[peer] ?? unknownQuality, sample, theirs || this.soundOnly);
+    this.qualities = { ...this.qualities, [peer]: quality };
+  }
+
+  /** Only a connection that works tells how wide the link is; what is broken is for the repairs. */
+  #followLink(): void {
+    const qualities = linksOf(this.state).flatMap(({ peer, flow }) => {
+      const quality = this.qualities[peer];
+      // Without a budget the picture itself may be what drowns the connection, and losses are all that is known.
+      const drowning = flow === 'interrupted' && quality?.samples.at(-1)?.pair?.outgoingBitsPerS == null;
+      return quality && (flow === 'flowing' || drowning) ? [quality] : [];
+    });
+    if (qualities.length === 0) return;
+    const told = this.#media.weak;
+    const wanted = this.#own.outgoing.video !== null;
+    this.#weakLink = follow(this.#weakLink, linkNow(qualities, performance.now()), wanted);
+    this.#limit();
+    if (this.#media.weak !== told) this.dispatch({ on: 'media', media: this.#media });
+  }
+
+  get #picture(): Picture {
+    const picture = sentPicture(this.#weakLink);
+    return this.dataSaver.on && picture === 'full' ? 'small' : picture;
+  }
+
+  #limit(): void {
+    for (const { link } of this.#lines.values()) link.limit(this.#picture);
+  }
+
+  /** What is sent, as the others are told. */
+  get #media(): Media {
+    const { media } = this.#own;
+    return this.soundOnly ? { ...media, video: false, screen: false, weak: true } : media;
+  }
+
+  // Relay credentials
+
   async #restart(peer: string): Promise<void> {
     const line = this.#lines.get(peer);
-    await this.#askIce();
+    // Without an answer we are soon back in the room by another way, and the machine begins anew.
+    if (!(await this.#freshIce())) return;
     if (line && this.#lines.get(peer) === line) line.link.restart(this.#ice);
+  }
+
+  /** The question is also the fastest proof that the server still hears us: without an answer we connect anew. */
+  #freshIce(): Promise<boolean> {
+    if (performance.now() - this.#iceAtMs < FRESH_MS) return Promise.resolve(true);
+    this.#probing ??= this.#connection.probe().then((answer) => {
+      this.#probing = null;
+      if (answer.ok) this.#renewIce(answer);
+      return answer.ok || !answer.lost;
+    });
+    return this.#probing;
   }
 
   async #askIce(): Promise<void> {
@@ -265,9 +390,11 @@ export class LiveCall {
 
   #renewIce(ice: IceShown): void {
     this.#ice = ice;
+    this.#iceAtMs = performance.now();
     clearTimeout(this.#iceTimer);
     if (ice.expires_at === 0) return;
-    const inMs = Math.max(10_000, ice.expires_at - Date.now() - ICE_AHEAD_MS);
+    // K4: renewed at half of their life, so that whatever happens finds credentials that last.
+    const inMs = Math.max(ICE_RENEW_MIN_MS, (ice.expires_at - Date.now()) / 2);
     this.#iceTimer = setTimeout(() => void this.#askIce(), Math.min(inMs, 2 ** 31 - 1));
   }
 }

@@ -3,14 +3,19 @@ import { describe, expect, it } from 'vitest';
 import type { Joined, Media, PeerShown, SignalPush } from '../protocol/wire';
 import { step } from './machine';
 import {
+  AFTER_YOU_MS,
   type CallState,
+  COMING_BACK_MS,
   EARLY_BOUND,
   type Effect,
+  type Flow,
   type Input,
   initialCall,
   LINKS_BOUND,
   linksOf,
   NO_MEDIA,
+  RESTART_MS,
+  RESTARTS_BOUND,
 } from './state';
 import { shown, told } from './told';
 
@@ -214,14 +219,16 @@ describe('K5: signaling and media are two things', () => {
     expect(dos(effects)).toEqual(expect.arrayContaining(['close', 'open']));
   });
 
-  it('K5: media stopped while the socket was away: an ICE restart on the return', () => {
+  it('K5: media stopped while the socket was away: our network is another one, a new leg on the return', () => {
     const [stopped] = play([
       ...together,
       { on: 'offline' },
       { on: 'flow', peer: 'b', leg: 1, flow: 'interrupted' },
     ]);
     expect(shown(stopped)).toBe('reconnecting');
-    expect(dos(step(stopped, { on: 'joined', answer: stillIn(1, [peer()]) })[1])).toContain('restart');
+    const [, effects] = step(stopped, { on: 'joined', answer: stillIn(1, [peer()]) });
+    expect(effects).toContainEqual({ do: 'join', ask: 2, call: 'c', leg: null });
+    expect(dos(effects)).not.toContain('restart');
   });
 
   it('K5: the partner is away and media flows: nothing is said; it stops: the partner is reconnecting', () => {
@@ -269,18 +276,105 @@ describe('K5: signaling and media are two things', () => {
 });
 
 describe('repair', () => {
-  it('interrupted: first a restart, then a new leg, each with its time', () => {
-    const [interrupted, first] = step(play(together)[0], {
-      on: 'flow',
-      peer: 'b',
-      leg: 1,
-      flow: 'interrupted',
-    });
-    expect(first).toEqual([{ do: 'timer', name: 'repair b', ms: 1_500 }]);
-    const [restarted, second] = step(interrupted, { on: 'timer', name: 'repair b' });
+  const flow = (flow: Flow): Input => ({ on: 'flow', peer: 'b', leg: 1, flow });
+  const later: Input = { on: 'timer', name: 'repair b' };
+
+  it('the ladder: two restarts, then a new leg, each with its time', () => {
+    const [interrupted, first] = step(play(together)[0], flow('interrupted'));
+    expect(first).toEqual([
+      { do: 'restart', peer: 'b' },
+      { do: 'timer', name: 'repair b', ms: RESTART_MS },
+    ]);
+    const [again, second] = step(interrupted, later);
     expect(dos(second)).toEqual(['restart', 'timer']);
-    const [, third] = step(restarted, { on: 'timer', name: 'repair b' });
-    expect(third).toContainEqual({ do: 'join', ask: 2, call: 'c', leg: null });
+    const [, unheard] = step(again, later);
+    expect(dos(unheard), 'no answer: who cannot hear us would not hear of a new leg either').toEqual([
+      'restart',
+      'timer',
+    ]);
+    const [heard] = step(again, { on: 'signal', signal: signal() });
+    expect(step(heard, later)[1]).toContainEqual({ do: 'join', ask: 2, call: 'c', leg: null });
+  });
+
+  it('failed: a new leg without a detour', () => {
+    const [, effects] = step(play(together)[0], flow('failed'));
+    expect(effects).toContainEqual({ do: 'join', ask: 2, call: 'c', leg: null });
+    expect(dos(effects)).not.toContain('restart');
+  });
+
+  it('a moment of silence is restarted before anybody is alarmed, and what flows again is left alone', () => {
+    const [doubtful, first] = step(play(together)[0], flow('doubtful'));
+    expect(dos(first)).toEqual(['restart', 'timer']);
+    expect(shown(doubtful)).toBe('connected');
+    const [interrupted, second] = step(doubtful, flow('interrupted'));
+    expect(second, 'the restart keeps its time').toEqual([]);
+    expect(shown(interrupted)).toBe('reconnecting');
+    const [flowing] = step(interrupted, flow('flowing'));
+    expect(shown(flowing)).toBe('connected');
+    expect(step(flowing, later)[1]).toEqual([]);
+  });
+
+  it('a link that comes and goes is restarted once in the time of a repair', () => {
+    const flapping = Array.from({ length: 20 }, (_, n) => flow(n % 2 ? 'flowing' : 'doubtful'));
+    const [, effects] = play(flapping, play(together)[0]);
+    expect(dos(effects).filter((one) => one === 'restart')).toHaveLength(1);
+  });
+
+  it.each(['sound_missing', 'picture_missing'] as const)(
+    '%s: one restart, one new leg, then it is only said',
+    (missing) => {
+      const answered: Input = { on: 'signal', signal: signal() };
+      const [state, effects] = play([flow(missing), answered, later], play(together)[0]);
+      expect(dos(effects).filter((one) => one === 'restart')).toHaveLength(1);
+      expect(effects).toContainEqual({ do: 'join', ask: 2, call: 'c', leg: null });
+      expect(told(state)).toEqual({ kind: missing, person: 'mentee' });
+      const [, more] = play([later, later, later], { ...state, rebuilds: 1 });
+      expect(dos(more)).not.toContain('join');
+    },
+  );
+
+  it('the server is away: nothing is tried, and its return begins the ladder anew', () => {
+    const [away, nothing] = play(
+      [flow('doubtful'), { on: 'offline' }, flow('interrupted'), later],
+      play(together)[0],
+    );
+    expect(dos(nothing).filter((one) => one === 'restart')).toHaveLength(1);
+    const [, effects] = step(away, { on: 'joined', answer: stillIn(1, [peer()]) });
+    expect(effects).toContainEqual({ do: 'join', ask: 2, call: 'c', leg: null });
+  });
+
+  it('K5: the server forgot us and nothing flows: a new leg, not a claim on the old one', () => {
+    const [, effects] = play(
+      [flow('interrupted'), { on: 'offline' }, { on: 'joined', answer: joined() }],
+      play(together)[0],
+    );
+    expect(effects.filter((effect) => effect.do === 'join')).toEqual([
+      { do: 'join', ask: 2, call: 'c', leg: null },
+    ]);
+  });
+
+  it('a partner who comes back has the first word, and then we restart', () => {
+    const [back, effects] = play(
+      [{ on: 'peer', peer: peer({ state: 'away' }) }, flow('interrupted'), { on: 'peer', peer: peer() }],
+      play(together)[0],
+    );
+    expect(dos(effects)).not.toContain('restart');
+    expect(effects).toContainEqual({ do: 'timer', name: 'repair b', ms: COMING_BACK_MS });
+    expect(dos(step(back, later)[1])).toContain('restart');
+  });
+
+  it('of two who see the same failure the patient one leaves the other time', () => {
+    const mentee = joined({
+      you: { peer: 'a', person: 'mentee', role: 'mentee', polite: true, leg: 0, media: null },
+    });
+    const [, effects] = play([
+      { on: 'joined', answer: mentee },
+      ...together.slice(1, 3),
+      { on: 'peer', peer: peer({ person: 'mentor' }) },
+      flow('flowing'),
+      flow('interrupted'),
+    ]);
+    expect(effects).toContainEqual({ do: 'timer', name: 'repair b', ms: RESTART_MS + AFTER_YOU_MS });
   });
 
   it('K3: a peer that cannot restart gets a new leg at once', () => {
@@ -289,7 +383,11 @@ describe('repair', () => {
     );
     const [, effects] = step(play(aiortc)[0], { on: 'flow', peer: 'b', leg: 1, flow: 'failed' });
     expect(dos(effects)).toContain('join');
-    expect(dos(effects)).not.toContain('restart');
+    const [, waiting] = play([flow('doubtful'), flow('interrupted')], play(aiortc)[0]);
+    expect(dos(waiting), 'and first the time to come back by itself').toEqual(['timer']);
+    const [, all] = play([flow('doubtful'), flow('interrupted'), later], play(aiortc)[0]);
+    expect(dos(all)).toContain('join');
+    expect(dos([...effects, ...all])).not.toContain('restart');
   });
 
   it('K3: the mentor insists, the mentee gives way, and who cannot roll back always insists', () => {
@@ -307,7 +405,7 @@ describe('repair', () => {
       { on: 'peer', peer: peer({ peer: 'c', person: 'other' }) },
       { on: 'flow', peer: 'c', leg: 1, flow: 'flowing' },
       { on: 'flow', peer: 'b', leg: 1, flow: 'failed' },
-      { on: 'timer', name: 'repair b' },
+      ...Array(RESTARTS_BOUND + 1).fill({ on: 'timer', name: 'repair b' }),
     ]);
     const [, effects] = step(mesh, { on: 'timer', name: 'repair b' });
     expect(dos(effects)).toEqual(['restart', 'timer']);
@@ -412,7 +510,15 @@ const anyInput: fc.Arbitrary<Input> = fc.oneof(
     on: fc.constant('flow' as const),
     peer: fc.constantFrom('b', 'c'),
     leg: fc.nat(3),
-    flow: fc.constantFrom('new' as const, 'flowing' as const, 'interrupted' as const, 'failed' as const),
+    flow: fc.constantFrom<Flow>(
+      'new',
+      'flowing',
+      'doubtful',
+      'interrupted',
+      'sound_missing',
+      'picture_missing',
+      'failed',
+    ),
   }),
   fc.record({ on: fc.constant('media' as const), media: fc.constantFrom(SEEN, NO_MEDIA) }),
   fc.record({

@@ -2,34 +2,37 @@
  * The call as a state machine: state + input → state + effects. Pure: no clock, no socket, no RTCPeerConnection.
  *
  * Rules K1–K5 of the protocol; the connections themselves (peer_link.ts) and the asking (live.svelte.ts) only carry out
- * the effects. A later repair ladder grows in `repair`.
+ * the effects. The repair ladder is `repair`.
  */
 import type { CallJoined, Joined, Refusal } from '../protocol/wire';
 import { hungUp, isPair, pauseMs, peerChanged, signalArrived, syncLinks, vanished } from './links';
 import {
   type CallState,
-  cancelRepairs,
   closing,
   type Effect,
   type EndReason,
   FIRST_FLOW_MS,
   type Flow,
-  INTERRUPTED_MS,
   type Input,
+  type Link,
   linkOf,
   linksOf,
+  MISSING_REBUILDS_BOUND,
   type Phase,
+  RESTART_MS,
+  RESTARTS_BOUND,
   RING_MS,
+  rest,
   type Step,
-  watch,
   withLink,
+  withoutRepairs,
 } from './state';
 
 type Handlers = { [K in Input['on']]: (state: CallState, input: Extract<Input, { on: K }>) => Step };
 
 const handlers: Handlers = {
   joined: (state, { answer }) => joinedRoom(state, answer),
-  offline: (state) => [{ ...state, online: false, phase: withoutAsk(state.phase) }, cancelRepairs(state)],
+  offline: (state) => withoutRepairs({ ...state, online: false, phase: withoutAsk(state.phase) }),
   stopped: (state, { why }) => {
     const stopped = { ...state, online: false, ring: null };
     if (state.phase.kind !== 'in' && state.phase.kind !== 'joining') return [stopped, []];
@@ -139,22 +142,27 @@ function joinedRoom(before: CallState, answer: Joined): Step {
     return [state, forgotten ? [{ do: 'leave', call: answer.call?.id ?? '' }] : []];
   }
   const stillIn = answer.call?.id === phase.call && you.media !== null && you.leg === phase.leg;
-  // K5: whatever happened to the socket, the media may still flow: the leg is kept.
-  if (!stillIn) return askJoin(state, phase.leg);
+  // K5: whatever happened to the socket, media that flows keeps its leg. Where nothing flows, a new one is cleaner.
+  const flows = linksOf(state).some((link) => link.flow === 'flowing');
+  if (!stillIn) return askJoin(state, flows ? phase.leg : null);
   const [kept, effects] = keepLeg(state);
   return [kept, [{ do: 'tell_media', call: phase.call, media: state.media }, ...effects]];
 }
 
-/** Back in the call with the same leg: the others' connections stand, what does not flow is restarted (K5). */
+/**
+ * Back in the call with the same leg: connections that flow stand (K5). Where the server and the media were both lost, our
+ * network is another one. A new connection is then the quicker way: after an ICE restart Chromium stays with the dead
+ * pair of candidates for 3.5 s, unless the new one has a higher priority.
+ */
 function keepLeg(state: CallState): Step {
-  const [synced, effects] = syncLinks(state);
+  const [synced, effects] = syncLinks(state, { missed: true });
   const back = linksOf(synced).flatMap((link): Effect[] => [{ do: 'release', peer: link.peer }]);
   const stopped = linksOf(synced).filter((link) => link.flow !== 'flowing' && link.presence === 'here');
   return stopped.reduce<Step>(
     ([next, done], link) => {
       const [repaired, more] = link.flowed
-        ? repair(next, link.peer)
-        : [next, [watch(link.peer, FIRST_FLOW_MS)]];
+        ? repair(withLink(next, { ...link, restarts: RESTARTS_BOUND, heard: true }), link.peer)
+        : rest(next, link, FIRST_FLOW_MS);
       return [repaired, [...done, ...more]];
     },
     [synced, [...effects, ...back]],
@@ -195,7 +203,7 @@ function joinOk(state: CallState, ask: number, answer: CallJoined): Step {
       note: rings ? 'ringing' : null,
     },
   };
-  const [synced, opened] = syncLinks(entered, met);
+  const [synced, opened] = syncLinks(entered, { met });
   const ringing: Effect[] = rings ? [{ do: 'timer', name: 'ring', ms: RING_MS }] : [];
   return [synced, [...closed, remember, ...ringing, ...opened]];
 }
@@ -227,30 +235,45 @@ function flowChanged(state: CallState, peer: string, leg: number, flow: Flow): S
   if (!link || link.leg !== leg || link.flow === flow) return [state, []];
   const changed = { ...link, flow };
   if (flow === 'flowing') {
-    const flowing = { ...changed, flowed: true, met: true, repairs: 0 };
-    return [{ ...withLink(state, flowing), rebuilds: 0 }, [{ do: 'cancel', name: `repair ${peer}` }]];
+    const flowing = { ...changed, flowed: true, met: true, restarts: 0 };
+    const known = { ...state, rebuilds: 0 };
+    // A repair keeps its time even if it helped at once: that bounds the repairs of a link that comes and goes.
+    if (link.flowed) return [withLink(known, flowing), []];
+    return [withLink(known, { ...flowing, resting: false }), [{ do: 'cancel', name: `repair ${peer}` }]];
   }
-  if (link.presence === 'gone') return vanished(withLink(state, changed), changed);
   const next = withLink(state, changed);
-  if (flow === 'failed') return repair(next, peer);
-  return [next, flow === 'interrupted' ? [watch(peer, INTERRUPTED_MS)] : []];
+  if (link.presence === 'gone') return vanished(next, changed);
+  return flow === 'new' ? [next, []] : repair(next, peer);
 }
 
-/** First an ICE restart with fresh servers; if that does not help, a new connection by a new leg (K1a). */
+/**
+ * The ladder: flowing → leave alone; else ICE restarts with fresh servers; else a new connection by a new leg (K1a).
+ * Each rung has its time. While a side is away from the server, nothing is tried: its return begins anew (keepLeg). Who
+ * does not answer cannot hear us: a new connection would only take down the one that may come back by itself.
+ */
 function repair(state: CallState, peer: string): Step {
   const link = linkOf(state, peer);
-  const possible =
-    state.online && state.phase.kind === 'in' && link?.presence === 'here' && link.flow !== 'flowing';
-  if (!possible || !link) return [state, []];
+  if (!link || link.flow === 'flowing' || link.resting) return [state, []];
+  if (!state.online || state.phase.kind !== 'in' || link.presence !== 'here') return [state, []];
+  const missing = link.flow === 'sound_missing' || link.flow === 'picture_missing';
+  const bound = missing || !link.rollback ? 1 : RESTARTS_BOUND;
   const othersFlow = linksOf(state).some((other) => other.peer !== peer && other.flow === 'flowing');
-  const counted = withLink(state, { ...link, repairs: link.repairs + 1 });
-  if (link.rollback && ((link.flowed && link.repairs < 1) || othersFlow)) {
-    return [counted, [{ do: 'restart', peer }, watch(peer, pauseMs(link.repairs))]];
+  const inVain = link.restarts >= bound && (link.heard || !link.rollback);
+  if ((link.flowed && link.flow !== 'failed' && !inVain) || (link.rollback && othersFlow)) {
+    const restarting = { ...link, restarts: link.restarts + 1, heard: false };
+    const [resting, effects] = rest(state, restarting, RESTART_MS);
+    // Who cannot restart only gets the time of it: many a path comes back by itself.
+    return [resting, link.rollback ? [{ do: 'restart', peer }, ...effects] : effects];
   }
-  const pause = watch(peer, pauseMs(state.rebuilds));
-  if (state.phase.kind === 'in' && state.phase.ask !== null) return [counted, [pause]];
-  const [asked, effects] = askJoin({ ...counted, rebuilds: state.rebuilds + 1 });
-  return [asked, [...effects, pause]];
+  if (missing && state.rebuilds >= MISSING_REBUILDS_BOUND) return [state, []];
+  return rebuild(state, link);
+}
+
+function rebuild(state: CallState, link: Link): Step {
+  const [resting, effects] = rest(state, link, pauseMs(state.rebuilds));
+  if (state.phase.kind === 'in' && state.phase.ask !== null) return [resting, effects];
+  const [asked, asking] = askJoin({ ...resting, rebuilds: state.rebuilds + 1 });
+  return [asked, [...asking, ...effects]];
 }
 
 function timerFired(state: CallState, name: string): Step {
@@ -266,5 +289,10 @@ function timerFired(state: CallState, name: string): Step {
     const stillOut = link?.presence === 'gone' && state.peers[link.peer]?.media === null;
     return link && stillOut ? hungUp(state, link) : [state, []];
   }
-  return name.startsWith('repair ') ? repair(state, name.slice('repair '.length)) : [state, []];
+  return name.startsWith('repair ') ? rested(state, name.slice('repair '.length)) : [state, []];
+}
+
+function rested(state: CallState, peer: string): Step {
+  const link = linkOf(state, peer);
+  return link ? repair(withLink(state, { ...link, resting: false }), peer) : [state, []];
 }

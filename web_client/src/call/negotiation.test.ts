@@ -44,6 +44,10 @@ describe('K2, K3: what to do with a signal', () => {
     ]);
   });
 
+  it('K2: a sender may count from 0', () => {
+    expect(hear(negotiation(true), offer(0, 0))[1]).toMatchObject([{ do: 'accept_offer' }]);
+  });
+
   it('K3: a repeat is dropped', () => {
     const [once] = hear(negotiation(true), offer(1, 0));
     expect(hear(once, offer(1, 0))[1]).toEqual([]);
@@ -67,8 +71,8 @@ describe('K2, K3: what to do with a signal', () => {
       { do: 'accept_offer' },
     ]);
     const impolite = offering(negotiation(false), 0);
-    const [insisting, none] = hear(impolite, offer(1, 0), candidates(2, 0, 'ignored'));
-    expect(none).toEqual([]);
+    const [insisting, again] = hear(impolite, offer(1, 0), candidates(2, 0, 'ignored'));
+    expect(again, 'its own may have been lost between two sockets').toEqual([{ do: 'repeat_offer' }]);
     const [, settled] = hear(insisting, answer(3, 0));
     expect(settled).toMatchObject([{ do: 'accept_answer' }]);
   });

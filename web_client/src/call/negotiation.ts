@@ -27,13 +27,15 @@ export type Decision =
   | { do: 'give_way'; fresh: boolean; restartLost: boolean }
   | { do: 'accept_offer'; gen: number; description: Description }
   | { do: 'accept_answer'; gen: number; description: Description }
-  | { do: 'add_candidates'; candidates: Candidate[] };
+  | { do: 'add_candidates'; candidates: Candidate[] }
+  /** Say our offer once more: the other side may have been between two sockets when it came. */
+  | { do: 'repeat_offer' };
 
 /** Held candidates at most. At the bound the oldest go: a later generation brings its own. */
 export const HELD_CANDIDATES_BOUND = 256;
 
 export function negotiation(polite: boolean): Negotiation {
-  return { polite, lastSeq: 0, settled: -1, seen: 0, offered: null, ignored: null, held: [] };
+  return { polite, lastSeq: -1, settled: -1, seen: 0, offered: null, ignored: null, held: [] };
 }
 
 /** K3: whoever offers a restart uses the greatest generation seen + 1; any other offer stays in its generation. */
@@ -64,7 +66,10 @@ function receiveDescription(
   if (description.type !== 'offer' || gen < n.settled) return [n, []];
   if (n.offered === null) return settle(n, gen, [{ do: 'accept_offer', gen, description }]);
   // Glare: both have offered. The impolite side insists, the polite one gives way.
-  if (!n.polite) return [{ ...n, ignored: { gen, description, candidates: [] } }, []];
+  if (!n.polite) {
+    const ignoring = { ...n, ignored: { gen, description, candidates: [] } };
+    return [ignoring, [{ do: 'repeat_offer' }]];
+  }
   return giveWay(n, gen, description);
 }
 

@@ -2,8 +2,9 @@
  * One RTCPeerConnection to one leg of one peer: the only file that touches it. What a signal means is decided in
  * negotiation.ts; here it is carried out, one step after the other (the operations chain of W3C WebRTC §4.4.1.2).
  *
- * Audio and video have one transceiver each, made once: muting, stopping the camera, changing a device and sharing the
- * screen are all `replaceTrack`, so that none of them negotiates.
+ * Audio and video have one transceiver each, made once: muting, stopping the camera and changing a device are all
+ * `replaceTrack`, so that none of them negotiates. A screen beside the camera has a video of its own, made when it is
+ * first needed; a screen in the camera's place, and every later one beside it, is `replaceTrack` too.
  */
 import type { IceShown, Media, SignalPush } from '../protocol/wire';
 import {
@@ -15,62 +16,95 @@ import {
   receive,
   relent,
 } from './negotiation';
+import { askForOpus } from './opus';
+import { pageCertificates } from './page_certificate';
+import { type Handshake, ownFingerprint, sameBytes, theirCertificate } from './safety_code';
+import { type Sample, sample } from './sample';
+import { sendKeyFrame, shape, shapeOf } from './sending';
 import type { Content } from './signal_queue';
-import type { Flow } from './state';
+import { type Flow, NO_MEDIA } from './state';
+import { look, type Verdict, type Watch } from './watchdog';
+import type { Picture } from './weak_link';
 
-/** What is sent: the screen takes the camera's place. `stream` only lends its id, which names camera and sound. */
 export interface Outgoing {
-  stream: MediaStream;
   audio: MediaStreamTrack | null;
+  /** The camera. */
   video: MediaStreamTrack | null;
-  screen: boolean;
+  screen: MediaStreamTrack | null;
+  /** The screen goes beside the camera, where the other side takes two videos; else in its place. */
+  beside: boolean;
+  /** They only lend their ids, which tell camera (with the sound) and screen apart (K4). */
+  streams: { camera: MediaStream; screen: MediaStream };
 }
 
 export interface Incoming {
-  /** Sound, and the screen if the other side shares it as a second video, else its camera. The object stays the same. */
+  /** Sound and camera, or the screen in the camera's place. The object stays the same. */
   stream: MediaStream;
   /** A video track is there and not silent. */
   video: boolean;
+  /** The screen beside the camera. */
+  screen: MediaStream | null;
+  /** Both ends of the encryption, once it stands: what the safety code is made of. */
+  handshake: Handshake | null;
 }
 
 export interface PeerLinkEvents {
   signal(gen: number, content: Content): void;
   flow(flow: Flow): void;
+  /** The media pause: not yet a fault. */
+  uneasy(): void;
   incoming(incoming: Incoming): void;
 }
 
 /** An offer that stays unanswered that long while we ignore theirs: one of the two has to give way. */
 const RELENT_MS = 2_500;
+/** An unanswered offer is said again, as it may have gone to a socket that was dead already (K2): after this, then doubled. */
+const REPEAT_MS = 2_000;
+const REPEAT_MAX_MS = 16_000;
 /** How long the patient side waits for the other's first offer before it makes its own. */
 const PATIENCE_MS = 1_000;
-const CAMERA_BITS_PER_S = 1_500_000;
-const SCREEN_BITS_PER_S = 2_500_000;
+
+/** What comes after these builds on pictures that were lost. */
+const MISSED: ReadonlySet<Verdict> = new Set<Verdict>(['doubtful', 'silent']);
 
 export class PeerLink {
   #pc: RTCPeerConnection;
   #negotiation: Negotiation;
   #ice: IceShown;
+  #certificates = pageCertificates();
   #outgoing: Outgoing;
   #media: Media | null;
+  #picture: Picture = 'full';
   #events: PeerLinkEvents;
   #chain: Promise<void> = Promise.resolve();
   #closed = false;
   #restartWanted = false;
   #localGen = 0;
   #flowed = false;
+  #looking = false;
+  #watch: Watch | null = null;
+  #verdict: Verdict = 'waiting';
   #beginTimer: ReturnType<typeof setTimeout> | undefined;
   #relentTimer: ReturnType<typeof setTimeout> | undefined;
+  #repeatTimer: ReturnType<typeof setTimeout> | undefined;
   #tracks: { track: MediaStreamTrack; stream: string | null }[] = [];
   #incoming = new MediaStream();
+  #screen = new MediaStream();
+  /** The other side takes one video only: it said so (K3), or it refused a second. */
+  #oneVideo: boolean;
+  #screenOffered = false;
+  #lastHandshake: Handshake | null = null;
 
   constructor(
     polite: boolean,
+    oneVideo: boolean,
     ice: IceShown,
     outgoing: Outgoing,
     media: Media | null,
     events: PeerLinkEvents,
   ) {
     this.#negotiation = negotiation(polite);
+    this.#oneVideo = oneVideo;
     this.#ice = ice;
     this.#outgoing = outgoing;
     this.#media = media;
@@ -104,9 +138,10 @@ export class PeerLink {
   /** K3, K4: a new ICE generation with fresh servers, on the same connection. */
   restart(ice: IceShown): void {
     this.#then(async () => {
+      if (this.#repeatOffer()) return; // one at a time: the other side has not answered the last one yet
       this.#ice = ice;
       try {
-        this.#pc.setConfiguration(configuration(ice));
+        this.#pc.setConfiguration(configuration(ice, this.#certificates));
       } catch {
         // Some browsers cannot change servers; the restart gathers anew all the same.
       }
@@ -123,21 +158,55 @@ export class PeerLink {
     });
   }
 
+  /** How much of the picture is sent. */
+  limit(picture: Picture): void {
+    if (picture === this.#picture) return;
+    this.#picture = picture;
+    this.#then(() => this.#shape());
+  }
+
   /** K4: the other side says which of its streams is the screen. */
   describe(media: Media): void {
     this.#media = media;
     this.#sortTracks();
   }
 
+  /**
+   * Takes a sample and lets the watchdog judge it; what changed is reported as `flow`. Null while an earlier look has no
+   * answer yet, or when the connection is closed. `hinted`: the browser has just said that the network changed.
+   */
+  async look(hinted: boolean): Promise<Sample | null> {
+    const pc = this.#pc;
+    if (this.#looking || this.#closed) return null;
+    this.#looking = true;
+    try {
+      const stats = await pc.getStats();
+      if (pc !== this.#pc || this.#closed) return null;
+      const taken = sample(stats as unknown as Iterable<[string, unknown]>, performance.now());
+      if (pc.connectionState === 'connected') {
+        const before = this.#verdict;
+        [this.#watch, this.#verdict] = look(this.#watch, taken, this.#media ?? NO_MEDIA, hinted);
+        if (this.#verdict === 'uneasy') this.#events.uneasy();
+        if (MISSED.has(before) && !MISSED.has(this.#verdict)) this.#pathIsBack();
+        this.#events.flow(this.#flow());
+      }
+      return taken;
+    } catch {
+      return null; // closed meanwhile
+    } finally {
+      this.#looking = false;
+    }
+  }
+
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#relentTimer);
-    clearTimeout(this.#beginTimer);
+    for (const timer of [this.#relentTimer, this.#repeatTimer, this.#beginTimer]) clearTimeout(timer);
     this.#disconnect();
   }
 
   #connect(): RTCPeerConnection {
-    const pc = new RTCPeerConnection(configuration(this.#ice));
+    const pc = new RTCPeerConnection(configuration(this.#ice, this.#certificates));
+    this.#screenOffered = false;
     pc.onicecandidate = ({ candidate }) => {
       if (pc !== this.#pc) return;
       const init = candidate?.toJSON() ?? { candidate: '' };
@@ -153,9 +222,23 @@ export class PeerLink {
       this.#sortTracks();
     };
     pc.onconnectionstatechange = () => {
-      if (pc === this.#pc && !this.#closed) this.#events.flow(this.#flow(pc.connectionState));
+      if (pc !== this.#pc || this.#closed) return;
+      this.#report();
+      // What was seen before counts no more; a return of the path is judged by what comes over it.
+      if (pc.connectionState !== 'connected') this.#watch = null;
+      if (pc.connectionState === 'connected') void this.look(false);
+      else this.#events.flow(this.#flow());
     };
     return pc;
+  }
+
+  /** The path was dead, probably both ways. */
+  #pathIsBack(): void {
+    this.#then(async () => {
+      const { video, screen } = this.#transceivers();
+      for (const one of [video, screen]) if (one) await sendKeyFrame(one.sender);
+      await this.#shape();
+    });
   }
 
   #disconnect(): void {
@@ -164,11 +247,24 @@ export class PeerLink {
     pc.close();
   }
 
-  #flow(state: RTCPeerConnectionState): Flow {
-    if (state === 'connected') this.#flowed = true;
-    if (state === 'connected') return 'flowing';
-    if (state === 'failed') return 'failed';
-    return state === 'disconnected' || this.#flowed ? 'interrupted' : 'new';
+  #flow(): Flow {
+    switch (this.#pc.connectionState) {
+      case 'failed':
+        return 'failed';
+      case 'disconnected':
+        return 'interrupted';
+      case 'connected':
+        return this.#connectedFlow(this.#verdict);
+      default:
+        return this.#flowed ? 'interrupted' : 'new';
+    }
+  }
+
+  #connectedFlow(verdict: Verdict): Flow {
+    if (verdict === 'flowing') this.#flowed = true;
+    if (verdict === 'waiting' || verdict === 'uneasy') return this.#flowed ? 'flowing' : 'new';
+    if (verdict === 'silent') return this.#flowed ? 'interrupted' : 'new';
+    return verdict;
   }
 
   /** One step after the other; a step that fails does not stop the next. */
@@ -195,6 +291,23 @@ export class PeerLink {
     await this.#pc.setLocalDescription();
     this.#negotiation = offering(this.#negotiation, gen);
     this.#sendDescription(gen);
+    this.#repeatLater(REPEAT_MS);
+  }
+
+  #repeatLater(ms: number): void {
+    clearTimeout(this.#repeatTimer);
+    this.#repeatTimer = setTimeout(() => {
+      if (!this.#repeatOffer()) return;
+      this.#repeatLater(Math.min(ms * 2, REPEAT_MAX_MS));
+    }, ms);
+  }
+
+  /** With all candidates that are known meanwhile. False: there is none that waits for an answer. */
+  #repeatOffer(): boolean {
+    const gen = this.#negotiation.offered;
+    if (gen === null || this.#closed || this.#pc.signalingState !== 'have-local-offer') return false;
+    this.#sendDescription(gen);
+    return true;
   }
 
   async #carryOut(decisions: Decision[]): Promise<void> {
@@ -210,6 +323,9 @@ export class PeerLink {
         case 'accept_answer':
           await this.#pc.setRemoteDescription(decision.description);
           await this.#afterStable();
+          break;
+        case 'repeat_offer':
+          this.#repeatOffer();
           break;
         case 'add_candidates':
           for (const candidate of decision.candidates) await this.#addCandidate(candidate);
@@ -241,7 +357,11 @@ export class PeerLink {
   }
 
   async #afterStable(): Promise<void> {
-    await this.#limitBitrate();
+    if (this.#screenOffered && !this.#transceivers().screen) {
+      this.#oneVideo = true;
+      await this.#applyOutgoing();
+    }
+    await this.#shape();
     if (this.#restartWanted) await this.#offer();
     else await this.#offerMissingTransceivers();
   }
@@ -251,7 +371,7 @@ export class PeerLink {
     if (description === null) return;
     const { type, sdp } = description;
     if (type === 'rollback') return;
-    this.#events.signal(gen, { description: { type, sdp } });
+    this.#events.signal(gen, { description: { type, sdp: askForOpus(sdp) } });
   }
 
   /** A candidate that cannot be used (of an ignored or replaced description) is not worth a failed call. */
@@ -269,8 +389,8 @@ export class PeerLink {
   }
 
   #addTransceivers(): void {
-    const { stream, audio, video } = this.#outgoing;
-    const init: RTCRtpTransceiverInit = { direction: 'sendrecv', streams: [stream] };
+    const { audio, video } = this.#wanted();
+    const init: RTCRtpTransceiverInit = { direction: 'sendrecv', streams: [this.#outgoing.streams.camera] };
     this.#pc.addTransceiver(audio ?? 'audio', init);
     this.#pc.addTransceiver(video ?? 'video', init);
   }
@@ -278,51 +398,76 @@ export class PeerLink {
   /** An offer that left out what we have to send: ours adds it. */
   async #offerMissingTransceivers(): Promise<void> {
     if (this.#pc.signalingState !== 'stable' || this.#negotiation.settled < 0) return;
-    const { stream, audio, video } = this.#outgoing;
-    for (const track of [audio, video]) {
-      if (track && !this.#sender(track.kind))
-        this.#pc.addTransceiver(track, { direction: 'sendrecv', streams: [stream] });
+    const { camera, screen } = this.#outgoing.streams;
+    const wanted = this.#wanted();
+    const there = this.#transceivers();
+    if (wanted.audio && !there.audio)
+      this.#pc.addTransceiver(wanted.audio, { direction: 'sendrecv', streams: [camera] });
+    // The first video is the camera's, also while it is off.
+    if ((wanted.video || wanted.screen) && !there.video)
+      this.#pc.addTransceiver(wanted.video ?? 'video', { direction: 'sendrecv', streams: [camera] });
+    if (wanted.screen && !there.screen) {
+      this.#pc.addTransceiver(wanted.screen, { direction: 'sendrecv', streams: [screen] });
+      this.#screenOffered = true;
     }
   }
 
-  #sender(kind: string): RTCRtpSender | undefined {
-    return this.#pc
-      .getTransceivers()
-      .find((one) => one.receiver.track.kind === kind && one.direction.startsWith('send'))?.sender;
+  /** Which track goes where: the screen has a video of its own, or the camera's. */
+  #wanted(): {
+    audio: MediaStreamTrack | null;
+    video: MediaStreamTrack | null;
+    screen: MediaStreamTrack | null;
+  } {
+    const { audio, video, screen, beside } = this.#outgoing;
+    return beside && !this.#oneVideo
+      ? { audio, video, screen }
+      : { audio, video: screen ?? video, screen: null };
+  }
+
+  /** In the order in which they were made: the first video is the camera's, the next that may send is the screen's. */
+  #transceivers(): Partial<Record<'audio' | 'video' | 'screen', RTCRtpTransceiver>> {
+    const all = this.#pc.getTransceivers().filter(({ direction }) => direction.startsWith('send'));
+    const audio = all.find(({ receiver }) => receiver.track.kind === 'audio');
+    const [video, ...more] = all.filter(({ receiver }) => receiver.track.kind === 'video');
+    const screen = more.find(({ currentDirection }) => currentDirection?.startsWith('send') ?? true);
+    return { ...(audio && { audio }), ...(video && { video }), ...(screen && { screen }) };
   }
 
   async #applyOutgoing(): Promise<void> {
-    const { stream, audio, video } = this.#outgoing;
-    const wanted = { audio, video };
-    for (const kind of ['audio', 'video'] as const) {
-      const sender = this.#sender(kind);
+    const { camera, screen } = this.#outgoing.streams;
+    const wanted = this.#wanted();
+    const there = this.#transceivers();
+    for (const kind of ['audio', 'video', 'screen'] as const) {
+      const sender = there[kind]?.sender;
       if (!sender) continue;
-      sender.setStreams?.(stream);
+      sender.setStreams?.(kind === 'screen' ? screen : camera);
       if (sender.track !== wanted[kind]) await sender.replaceTrack(wanted[kind]);
     }
-    await this.#limitBitrate();
+    await this.#shape();
   }
 
-  async #limitBitrate(): Promise<void> {
-    const sender = this.#sender('video');
-    const parameters = sender?.getParameters();
-    const encoding = parameters?.encodings?.[0];
-    if (!sender || !parameters || !encoding) return;
-    const maxBitrate = this.#outgoing.screen ? SCREEN_BITS_PER_S : CAMERA_BITS_PER_S;
-    if (encoding.maxBitrate === maxBitrate) return;
-    encoding.maxBitrate = maxBitrate;
-    await sender.setParameters(parameters).catch(() => {});
+  async #shape(): Promise<void> {
+    const { audio, video, screen } = this.#transceivers();
+    const { width, height } = this.#outgoing.video?.getSettings() ?? {};
+    const lines = width && height ? Math.min(width, height) : null;
+    const inPlace = this.#outgoing.screen !== null && this.#wanted().screen === null;
+    if (audio) await shape(audio.sender, shapeOf('sound', this.#picture, null));
+    if (video) await shape(video.sender, shapeOf(inPlace ? 'screen' : 'camera', this.#picture, lines));
+    if (screen) await shape(screen.sender, shapeOf('screen', this.#picture, null));
   }
 
   #sortTracks(): void {
-    const streams = this.#media?.streams;
+    const named = this.#media?.streams;
     const videos = this.#tracks.filter(({ track }) => track.kind === 'video');
-    const screen = streams?.screen && videos.find(({ stream }) => stream === streams.screen);
-    const video = screen || videos.find(({ track }) => !track.muted) || videos[0];
-    const wanted = new Set(this.#tracks.map(({ track }) => track).filter(({ kind }) => kind === 'audio'));
-    if (video) wanted.add(video.track);
-    for (const track of this.#incoming.getTracks()) if (!wanted.has(track)) this.#incoming.removeTrack(track);
-    for (const track of wanted) this.#incoming.addTrack(track);
+    const of = (id: string | null | undefined) =>
+      id ? videos.find(({ stream }) => stream === id)?.track : undefined;
+    const beside = this.#media?.screen && named?.camera ? of(named.screen) : undefined;
+    const others = videos.map(({ track }) => track).filter((track) => track !== beside);
+    // A screen in the camera's place is named alone.
+    const main = of(named?.camera ?? named?.screen) ?? others.find((track) => !track.muted) ?? others[0];
+    const sound = this.#tracks.map(({ track }) => track).filter(({ kind }) => kind === 'audio');
+    hold(this.#incoming, main ? [...sound, main] : sound);
+    hold(this.#screen, beside ? [beside] : []);
     this.#report();
   }
 
@@ -330,12 +475,37 @@ export class PeerLink {
     const video = this.#incoming
       .getVideoTracks()
       .some((track) => !track.muted && track.readyState === 'live');
-    this.#events.incoming({ stream: this.#incoming, video });
+    const screen = this.#screen.getTracks().length > 0 ? this.#screen : null;
+    this.#events.incoming({ stream: this.#incoming, video, screen, handshake: this.#handshake() });
+  }
+
+  /** The object stays the same for as long as both certificates do. */
+  #handshake(): Handshake | null {
+    const transports = new Set(this.#pc.getSenders().map(({ transport }) => transport));
+    for (const transport of transports) if (transport) transport.onstatechange = () => this.#report();
+    const own = ownFingerprint(this.#pc.currentLocalDescription?.sdp ?? '');
+    const theirs = theirCertificate(transports);
+    if (own === null || theirs === null) return null;
+    const last = this.#lastHandshake;
+    if (last === null || last.own !== own || !sameBytes(last.theirs, theirs))
+      this.#lastHandshake = { own, theirs };
+    return this.#lastHandshake;
   }
 }
 
-function configuration({ servers, policy }: IceShown): RTCConfiguration {
+/** Makes a stream hold these tracks; those that stay are not touched, so that nothing flickers. */
+function hold(stream: MediaStream, tracks: MediaStreamTrack[]): void {
+  for (const track of stream.getTracks()) if (!tracks.includes(track)) stream.removeTrack(track);
+  for (const track of tracks) stream.addTrack(track);
+}
+
+/** The servers and the policy as the browser wants them; without a certificate it makes one. */
+export function configuration(
+  { servers, policy }: IceShown,
+  certificates: RTCCertificate[] = [],
+): RTCConfiguration {
   return {
+    certificates,
     iceServers: servers.map(({ urls, username, credential }) => ({
       urls,
       ...(username == null ? {} : { username }),

@@ -1,8 +1,18 @@
 /** The call's state, what can happen to it, and what is then to be done: the vocabulary of the call machine. */
 import type { CallJoined, Joined, Media, PeerShown, QuietPush, Refusal, SignalPush } from '../protocol/wire';
 
-/** What a connection reports of its media. */
-export type Flow = 'new' | 'flowing' | 'interrupted' | 'failed';
+/** What a connection reports of its media: ICE's word (W3C WebRTC §4.3.3) and the watchdog's together. */
+export type Flow =
+  | 'new'
+  | 'flowing'
+  /** Nothing has come for a moment. No reason to alarm a person, reason enough to restart. */
+  | 'doubtful'
+  /** Nothing comes. */
+  | 'interrupted'
+  /** Connected, but the promised sound or picture does not come. */
+  | 'sound_missing'
+  | 'picture_missing'
+  | 'failed';
 
 export interface Link {
   peer: string;
@@ -12,13 +22,19 @@ export interface Link {
   media: Media;
   /** False: it cannot roll back and knows no ICE restart (K3); only a new connection repairs it. */
   rollback: boolean;
+  /** The other side goes first, with the first offer and with a new connection. */
+  patient: boolean;
   flow: Flow;
   /** Media flowed on this connection: an ICE restart can bring it back. */
   flowed: boolean;
   /** Media flowed with this peer, on whichever connection: what is missing now is a reconnection. */
   met: boolean;
-  /** Repairs since media last flowed. */
-  repairs: number;
+  /** ICE restarts since media last flowed. */
+  restarts: number;
+  /** The other side has answered, or asked, since our last restart: it can hear us. */
+  heard: boolean;
+  /** A repair is under way and has its time: `repair PEER` runs. */
+  resting: boolean;
 }
 
 export type EndReason =
@@ -104,10 +120,16 @@ export const LINKS_BOUND = 8;
 export const EARLY_BOUND = 128;
 /** A first connection takes under a second; on a poor relay several. Then a new one is tried. */
 export const FIRST_FLOW_MS = 15_000;
-/** `disconnected` often heals by itself within a second; waiting longer only makes the silence longer. */
-export const INTERRUPTED_MS = 1_500;
-/** How long a restart has before the next repair. */
-export const RESTART_MS = 8_000;
+/** Who comes back restarts by itself (K5); after so long we do. */
+export const COMING_BACK_MS = 3_000;
+/** Restarts without success before a new connection is made. */
+export const RESTARTS_BOUND = 2;
+/** How long a restart has before the next repair: gathering at a slow relay and a dozen checks. */
+export const RESTART_MS = 4_000;
+/** Two who see the same failure: the polite one leaves the other time to make the new connection. */
+export const AFTER_YOU_MS = 1_500;
+/** New connections for a sound or picture that does not come although the path works. Then it is only explained. */
+export const MISSING_REBUILDS_BOUND = 1;
 /** The pauses between new connections, so that two who cannot meet do not storm the server. */
 export const REBUILD_MS = [8_000, 15_000, 30_000, 60_000] as const;
 /** Rule R4: a partner who changes devices leaves with one and joins with the other; that is no hang-up. */
@@ -158,10 +180,25 @@ export function closing(peer: string): Effect[] {
   ];
 }
 
-export function watch(peer: string, ms: number): Effect {
-  return { do: 'timer', name: `repair ${peer}`, ms };
+/**
+ * A repair of this link has `ms` before the next one. The patient side waits a little longer, so that of two who see the
+ * same failure one makes the new connection.
+ */
+export function rest(state: CallState, link: Link, ms: number): Step {
+  const effect: Effect = {
+    do: 'timer',
+    name: `repair ${link.peer}`,
+    ms: link.patient ? ms + AFTER_YOU_MS : ms,
+  };
+  return [withLink(state, { ...link, resting: true }), [effect]];
 }
 
-export function cancelRepairs(state: CallState): Effect[] {
-  return linksOf(state).map((link) => ({ do: 'cancel', name: `repair ${link.peer}` }));
+export function withoutRepairs(state: CallState): Step {
+  return linksOf(state).reduce<Step>(
+    ([next, effects], link) => [
+      withLink(next, { ...link, resting: false }),
+      [...effects, { do: 'cancel', name: `repair ${link.peer}` }],
+    ],
+    [state, []],
+  );
 }

@@ -1,7 +1,15 @@
 /** What a person is told about the call: every state has its word and its sentence. */
-import { type CallState, type EndReason, linksOf } from './state';
+import { type CallState, type EndReason, type Flow, linksOf } from './state';
 
 export type Shown = 'idle' | 'waiting' | 'connecting' | 'connected' | 'reconnecting' | 'ended';
+
+/** A moment's silence is not worth a word; what is missing on a good path has a sentence of its own. */
+const CONNECTED: ReadonlySet<Flow> = new Set<Flow>([
+  'flowing',
+  'doubtful',
+  'sound_missing',
+  'picture_missing',
+]);
 
 export function shown(state: CallState): Shown {
   const { phase } = state;
@@ -9,7 +17,7 @@ export function shown(state: CallState): Shown {
   if (phase.kind !== 'in') return phase.kind;
   const links = linksOf(state);
   if (links.length === 0) return 'waiting';
-  if (links.some((link) => link.flow === 'flowing')) return 'connected';
+  if (links.some((link) => CONNECTED.has(link.flow))) return 'connected';
   return links.some((link) => link.met) ? 'reconnecting' : 'connecting';
 }
 
@@ -23,6 +31,8 @@ export type Told =
         | 'declined'
         | 'unanswered'
         | 'partner_reconnecting'
+        | 'sound_missing'
+        | 'picture_missing'
         | 'reconnecting';
       person: string;
     }
@@ -48,8 +58,13 @@ export function told(state: CallState): Told {
         ? { kind: 'partner_reconnecting', person: away.person }
         : { kind: 'reconnecting', person: partner };
     }
-    case 'connected':
+    case 'connected': {
+      const links = linksOf(state);
+      const bad = links.find(({ flow }) => flow === 'sound_missing' || flow === 'picture_missing');
+      if (bad?.flow === 'sound_missing' || bad?.flow === 'picture_missing')
+        return { kind: bad.flow, person: bad.person };
       return { kind: 'connected' };
+    }
     default:
       return { kind: 'connecting' };
   }

@@ -5,19 +5,33 @@
 export type Kind = 'audio' | 'video';
 
 export type CaptureProblem =
-  /** The person, or a rule of the browser, said no. */
+  /** The person, or a setting of the browser for this page, said no. */
   | 'denied'
+  /** The browser's question was closed without an answer. */
+  | 'dismissed'
+  /** The operating system does not let the browser have it. */
+  | 'system'
+  /** The rules of whoever looks after this browser say no. */
+  | 'policy'
   /** Another program holds it. */
   | 'busy'
   /** There is none. */
   | 'missing'
-  /** The chosen one is not there any more. */
+  /** It was there and is not there any more. */
   | 'gone'
+  /** It is there and free, and did not start. */
+  | 'stuck'
+  /** The page was not in front. */
+  | 'inactive'
   /** The page did not come over HTTPS, or the browser has no WebRTC. */
   | 'insecure'
   | 'unsupported'
   /** The question is still on the screen. */
   | 'unanswered'
+  /** Silenced at its source: a phone call, another program, a key on the device. */
+  | 'muted'
+  /** It is there, but nothing comes from it. */
+  | 'frozen'
   | 'failed';
 
 export interface Choice {
@@ -26,30 +40,43 @@ export interface Choice {
   speaker: string | null;
 }
 
+export const NO_CHOICE: Choice = { microphone: null, camera: null, speaker: null };
+/** Where the choice of a kind stands. */
+export const SLOT = { audio: 'microphone', video: 'camera' } as const satisfies Record<Kind, keyof Choice>;
+
 export interface Captured {
   audio: MediaStreamTrack | null;
   video: MediaStreamTrack | null;
   problems: Partial<Record<Kind, CaptureProblem>>;
 }
 
-/** W3C Media Capture §10.2, and the older names that are still about. */
+/**
+ * W3C Media Capture §10.2, and the older names that are still about. One name covers everything that was not allowed;
+ * who did not allow it stands in the message only, in Chromium's words.
+ */
 export function problemOf(error: unknown, secure = globalThis.isSecureContext): CaptureProblem {
   if (!secure) return 'insecure';
-  switch ((error as { name?: string } | null)?.name) {
+  const { name, message = '' } = (error ?? {}) as { name?: string; message?: string };
+  switch (name) {
     case 'NotAllowedError':
-    case 'SecurityError':
     case 'PermissionDeniedError':
-      return 'denied';
+      if (/by system/i.test(message)) return 'system';
+      return /dismissed/i.test(message) ? 'dismissed' : 'denied';
+    case 'SecurityError':
+      return 'policy';
     case 'NotFoundError':
     case 'DevicesNotFoundError':
       return 'missing';
     case 'NotReadableError':
     case 'TrackStartError':
-    case 'AbortError':
       return 'busy';
+    case 'AbortError':
+      return 'stuck';
     case 'OverconstrainedError':
     case 'ConstraintNotSatisfiedError':
       return 'gone';
+    case 'InvalidStateError':
+      return 'inactive';
     case 'TypeError':
       return 'unsupported';
     default:
@@ -57,8 +84,11 @@ export function problemOf(error: unknown, secure = globalThis.isSecureContext): 
   }
 }
 
-export async function capture(wanted: Record<Kind, boolean>, choice: Choice): Promise<Captured> {
-  const kinds = (['audio', 'video'] as const).filter((kind) => wanted[kind]);
+export const KINDS = ['audio', 'video'] as const satisfies readonly Kind[];
+
+/** Never fails: what did not come has a problem instead. */
+export async function capture(wanted: Partial<Record<Kind, boolean>>, choice: Choice): Promise<Captured> {
+  const kinds = KINDS.filter((kind) => wanted[kind]);
   const none: Captured = { audio: null, video: null, problems: {} };
   if (kinds.length === 0) return none;
   if (!navigator.mediaDevices?.getUserMedia) {
@@ -69,8 +99,9 @@ export async function capture(wanted: Record<Kind, boolean>, choice: Choice): Pr
     const both = await attempt(['audio', 'video'], choice);
     if ('tracks' in both) return { ...none, ...both.tracks };
     // Refused as a whole: asking again for each would only show the same question twice.
-    if (both.problem === 'denied' && !(await oneIsBlocked())) {
-      return { ...none, problems: { audio: 'denied', video: 'denied' } };
+    const { problem } = both;
+    if (isRefusal(problem) && !(await oneIsBlocked())) {
+      return { ...none, problems: { audio: problem, video: problem } };
     }
   }
   let found = none;
@@ -84,22 +115,43 @@ export async function capture(wanted: Record<Kind, boolean>, choice: Choice): Pr
   return found;
 }
 
+function isRefusal(problem: CaptureProblem): boolean {
+  return problem === 'denied' || problem === 'dismissed' || problem === 'policy';
+}
+
+/** Exactly this device, or nothing: a device that somebody silenced is not replaced by another that hears them. */
+export async function captureAgain(
+  kind: Kind,
+  device: string | undefined,
+): Promise<MediaStreamTrack | CaptureProblem> {
+  const chosen = { ...NO_CHOICE, [SLOT[kind]]: device ?? null };
+  try {
+    const { [kind]: track } = await one([kind], chosen);
+    return track ?? 'failed';
+  } catch (error) {
+    return problemOf(error);
+  }
+}
+
 type Attempt = { tracks: Partial<Record<Kind, MediaStreamTrack>> } | { problem: CaptureProblem };
 
 /** A chosen device that is gone is no reason to fail: any other will do. */
 async function attempt(kinds: Kind[], choice: Choice): Promise<Attempt> {
-  for (const chosen of [choice, { microphone: null, camera: null, speaker: null }]) {
+  for (const chosen of [choice, NO_CHOICE]) {
     try {
-      const stream = await navigator.mediaDevices.getUserMedia(constraints(kinds, chosen));
-      const tracks: Partial<Record<Kind, MediaStreamTrack>> = {};
-      for (const track of stream.getTracks()) tracks[track.kind as Kind] = track;
-      return { tracks };
+      return { tracks: await one(kinds, chosen) };
     } catch (error) {
       const problem = problemOf(error);
       if (problem !== 'gone' || chosen !== choice) return { problem };
     }
   }
   return { problem: 'gone' };
+}
+
+async function one(kinds: Kind[], chosen: Choice): Promise<Partial<Record<Kind, MediaStreamTrack>>> {
+  const stream = await navigator.mediaDevices.getUserMedia(constraints(kinds, chosen));
+  for (const track of stream.getTracks()) track.contentHint = track.kind === 'audio' ? 'speech' : 'motion';
+  return Object.fromEntries(stream.getTracks().map((track) => [track.kind, track]));
 }
 
 function constraints(kinds: Kind[], { microphone, camera }: Choice): MediaStreamConstraints {
@@ -119,23 +171,23 @@ function constraints(kinds: Kind[], { microphone, camera }: Choice): MediaStream
   };
 }
 
-type Permission = PermissionState | 'unknown';
+export type Permission = PermissionState | 'unknown';
 
-export async function permissions(): Promise<Record<Kind, Permission>> {
-  return { audio: await permission('microphone'), video: await permission('camera') };
+export async function permission(kind: Kind): Promise<Permission> {
+  return (await permissionStatus(kind))?.state ?? 'unknown';
 }
 
-async function permission(name: string): Promise<Permission> {
+/** Null: not every browser tells. */
+export async function permissionStatus(kind: Kind): Promise<PermissionStatus | null> {
   try {
-    return (await navigator.permissions.query({ name: name as PermissionName })).state;
+    return await navigator.permissions.query({ name: SLOT[kind] as PermissionName });
   } catch {
-    return 'unknown'; // not every browser tells
+    return null;
   }
 }
 
 async function oneIsBlocked(): Promise<boolean> {
-  const { audio, video } = await permissions();
-  return (audio === 'denied') !== (video === 'denied');
+  return ((await permission('audio')) === 'denied') !== ((await permission('video')) === 'denied');
 }
 
 export async function captureScreen(): Promise<MediaStreamTrack | CaptureProblem> {
@@ -177,14 +229,24 @@ export async function listDevices(): Promise<Devices> {
   }
 }
 
+/** What is in one list and not in the one before, without the browser's own names for whichever is standard now. */
+export function plugged(before: Devices, now: Devices): Devices {
+  const newer = (list: keyof Devices) =>
+    now[list].filter(
+      ({ deviceId }) =>
+        !['default', 'communications'].includes(deviceId) &&
+        !before[list].some((known) => known.deviceId === deviceId),
+    );
+  return { microphones: newer('microphones'), cameras: newer('cameras'), speakers: newer('speakers') };
+}
+
 const CHOICE = 'telementor.devices';
 
 export function savedChoice(): Choice {
-  const none: Choice = { microphone: null, camera: null, speaker: null };
   try {
-    return { ...none, ...JSON.parse(localStorage.getItem(CHOICE) ?? '{}') };
+    return { ...NO_CHOICE, ...JSON.parse(localStorage.getItem(CHOICE) ?? '{}') };
   } catch {
-    return none;
+    return NO_CHOICE;
   }
 }
 

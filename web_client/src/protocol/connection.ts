@@ -34,9 +34,16 @@ export interface Identity {
 /** An answer that takes longer than this will not come: the link is dead, even if nobody has said so yet. */
 const ANSWER_MS = 10_000;
 /** A connection that is not there by then is tried again, with the other transport first. */
-const CONNECT_MS = 8_000;
-/** How long a live link may take to answer when there is reason to doubt it (a network change, waking up). */
-const PROBE_MS = 3_000;
+const CONNECT_MS = 5_000;
+/** The longest pause between attempts while a call stands still. */
+const URGENT_DELAY_MS = 1_000;
+/**
+ * How long a live link may take to answer when there is reason to doubt it (a network change, waking up, a silent
+ * call): a few of its round trips, within these bounds. Connecting anew in vain costs four of them and loses nothing.
+ */
+const PROBE_ROUND_TRIPS = 2;
+const PROBE_MIN_MS = 150;
+const PROBE_MAX_MS = 3_000;
 
 const LOST: Refusal = { code: 'unavailable', message: 'There is no connection to the server at the moment.' };
 const PUSHES: ReadonlySet<string> = new Set<PushName>([
@@ -59,6 +66,10 @@ export class Connection {
   state: ConnectionState = { kind: 'connecting' };
   onState: (state: ConnectionState) => void = () => {};
   onPush: (push: Push) => void = () => {};
+  /** A call stands still until there is a connection. */
+  urgent = false;
+  /** The network may have changed under us, or the page was asleep. */
+  onDoubt: () => void = () => {};
 
   #room: string;
   #identity: Identity;
@@ -68,6 +79,7 @@ export class Connection {
   #pollingFirst = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #watching: AbortController | null = null;
+  #roundTripMs: number | null = null;
 
   constructor(room: string, identity: Identity, policy: ReconnectPolicy = cappedBackoff()) {
     this.#room = room;
@@ -96,6 +108,7 @@ export class Connection {
     this.#drop();
     this.onState = () => {};
     this.onPush = () => {};
+    this.onDoubt = () => {};
   }
 
   /** The person decided that this tab should be connected again after `stopped`. */
@@ -112,11 +125,13 @@ export class Connection {
   ask<V extends Verb>(verb: V, command: Command<V>, answerMs = ANSWER_MS): Promise<Answer<V>> {
     const socket = this.#socket;
     if (!this.online || !socket?.connected) return Promise.resolve({ ok: false, error: LOST, lost: true });
+    const askedAtMs = performance.now();
     return new Promise((resolve) => {
       socket
         .timeout(answerMs)
         .emit(verb, withoutUndefined(command), (lost: Error | null, answer: Answer<V>) => {
           if (!lost) {
+            this.#measured(performance.now() - askedAtMs);
             resolve(answer.ok ? answer : { ...answer, lost: false });
             return;
           }
@@ -124,6 +139,35 @@ export class Connection {
           if (socket === this.#socket) this.#lose();
         });
     });
+  }
+
+  /** Is the link alive? Asks for fresh relay credentials; without an answer in a short time we connect anew, at once. */
+  async probe(): Promise<Answer<'ice'>> {
+    const socket = this.#socket;
+    const patienceMs = PROBE_ROUND_TRIPS * (this.#roundTripMs ?? PROBE_MAX_MS);
+    const withinMs = Math.min(PROBE_MAX_MS, Math.max(PROBE_MIN_MS, patienceMs));
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const silence = new Promise<Answer<'ice'>>((resolve) => {
+      timer = setTimeout(() => {
+        resolve({ ok: false, error: LOST, lost: true });
+        if (socket === this.#socket && this.online) this.#reopen();
+      }, withinMs);
+    });
+    const answer = await Promise.race([this.ask('ice', { room: this.#room }), silence]);
+    clearTimeout(timer);
+    return answer;
+  }
+
+  /** Smoothed as TCP does it (RFC 6298 §2.3). */
+  #measured(roundTripMs: number): void {
+    const before = this.#roundTripMs ?? roundTripMs;
+    this.#roundTripMs = before + (roundTripMs - before) / 8;
+  }
+
+  #reopen(): void {
+    this.#attempt = 0;
+    this.#report({ kind: 'offline', attempt: 0 });
+    this.#open();
   }
 
   #open(): void {
@@ -208,7 +252,8 @@ export class Connection {
     this.#drop();
     const attempt = this.#attempt++;
     this.#report({ kind: 'offline', attempt });
-    const delayMs = Math.max(atLeastMs, this.#policy.delayMs(attempt, Math.random()));
+    const pauseMs = this.#policy.delayMs(attempt, Math.random());
+    const delayMs = Math.max(atLeastMs, this.urgent ? Math.min(pauseMs, URGENT_DELAY_MS) : pauseMs);
     this.#timer = setTimeout(() => this.#open(), delayMs);
   }
 
@@ -228,12 +273,9 @@ export class Connection {
 
   /** The network may have changed under us: connect at once, or make sure that the link still answers. */
   #doubt(): void {
-    if (this.state.kind === 'offline') {
-      this.#attempt = 0;
-      this.#open();
-    } else if (this.online) {
-      void this.ask('ice', { room: this.#room }, PROBE_MS);
-    }
+    this.onDoubt();
+    if (this.state.kind === 'offline') this.#reopen();
+    else if (this.online) void this.probe();
   }
 
   #report(state: ConnectionState): void {

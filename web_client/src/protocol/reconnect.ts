@@ -8,7 +8,7 @@ export interface ReconnectPolicy {
  * Doubles from `baseMs` up to `capMs`, for as long as it takes. Half of each delay is random, so that a server which
  * comes back is not met by everybody in the same instant.
  */
-export function cappedBackoff(baseMs = 400, capMs = 8_000): ReconnectPolicy {
+export function cappedBackoff(baseMs = 200, capMs = 8_000): ReconnectPolicy {
   return {
     delayMs(attempt, random) {
       const full = Math.min(capMs, baseMs * 2 ** Math.min(attempt, 20));

@@ -122,13 +122,14 @@ rollback?: (boolean | null)
 leg?: (number | null)
 }
 /**
- * What a device sends in the call at this moment.
+ * What a device sends in the call at this moment. `weak`: its link carries sound only, so its picture is paused.
  */
 export interface Media {
 audio: boolean
 video: boolean
 screen: boolean
 streams?: (Streams | null)
+weak?: boolean
 }
 /**
  * MediaStream ids (W3C Media Capture §4.2) that tell camera and screen apart.
@@ -162,6 +163,7 @@ audio: boolean
 video: boolean
 screen: boolean
 streams?: (StreamsShown | null)
+weak?: boolean
 }
 export interface StreamsShown {
 camera?: (string | null)

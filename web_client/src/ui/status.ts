@@ -1,6 +1,6 @@
 /** The one sentence of the status region: the most important thing to know now. */
 import type { CallState } from '../call/state';
-import { told } from '../call/told';
+import { shown, told } from '../call/told';
 import type { ConnectionState } from '../protocol/connection';
 import type { RoomState } from '../room/state';
 import { nameOf, partnerOf, whereIs } from './people';
@@ -19,7 +19,7 @@ export function statusText(
   }
   if (room === null) return offline ? w.offline : w.opening;
   const now = told(call);
-  if (offline) return now.kind === 'connected' ? w.offlineInCall : w.offline;
+  if (offline) return shown(call) === 'connected' ? w.offlineInCall : w.offline;
   const name = (person: string) => nameOf(room, person);
   const partner = partnerOf(room);
   switch (now.kind) {
@@ -37,6 +37,10 @@ export function statusText(
       return w.partnerReconnecting(name(now.person));
     case 'reconnecting':
       return w.reconnecting;
+    case 'sound_missing':
+      return w.soundMissing(name(now.person));
+    case 'picture_missing':
+      return w.pictureMissing(name(now.person));
     case 'rung':
       return w.rung(name(now.person));
     case 'ringing':

@@ -3,7 +3,7 @@ import type { Action } from 'svelte/action';
 
 export interface Shown {
   stream: MediaStream | null;
-  /** The chosen speaker, for what is heard. */
+  /** The chosen speaker, for what is heard; null is the standard one. */
   speaker?: string | null;
   /** The browser wants a click before it plays (autoplay rules). */
   onBlocked?: (blocked: boolean) => void;
@@ -14,7 +14,8 @@ export const showStream: Action<HTMLVideoElement, Shown> = (element, first) => {
 
   async function apply() {
     if (element.srcObject !== shown.stream) element.srcObject = shown.stream;
-    if (shown.speaker && 'setSinkId' in element) await element.setSinkId(shown.speaker).catch(() => {});
+    const sink = shown.speaker ?? '';
+    if ('setSinkId' in element && element.sinkId !== sink) await element.setSinkId(sink).catch(() => {});
     if (shown.stream && element.paused) await play();
   }
 

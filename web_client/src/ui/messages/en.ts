@@ -2,6 +2,8 @@
  * Every word of the interface, English. Another language is a file like this one; `Words` keeps them complete.
  * Accessible names marked (name) are a contract: assistive technology, habits and tests use them.
  */
+import type { Figures as CheckFigures, Verdict, Way } from '../../call/network_check';
+import type { Direction, Figures, Grade } from '../../call/quality';
 import type { EndReason } from '../../call/state';
 import type { CaptureProblem, Kind } from '../../devices/capture';
 
@@ -60,9 +62,24 @@ function deviceProblem(kind: Kind, problem: CaptureProblem): string {
   const device = deviceNames[kind];
   const sentences: Record<CaptureProblem, string> = {
     denied: `Your browser does not let this page use the ${device}. Allow it in the address bar, then choose “Check camera and microphone”.`,
+    dismissed: `Your browser asked whether this page may use the ${device}, and the question was closed. Choose “Check camera and microphone” and allow it.`,
+    system: `Your system does not let the browser use the ${device}. Allow it in the privacy settings of your computer or phone, then come back here.`,
+    policy: `The rules of this browser do not allow the ${device}. Ask whoever looks after this device, or use another one.`,
     busy: `Another program is using the ${device}. Close it there, then choose “Check camera and microphone”.`,
+    stuck: `The ${device} is there, but it did not start. Close other programs that may use it or plug it in again, then choose “Check camera and microphone”.`,
+    inactive: `The ${device} could not start while this page was not in front. Choose “Check camera and microphone”.`,
+    muted: {
+      audio:
+        'Your microphone is silenced by a phone call, another program or a key on the device. You are heard again as soon as that ends.',
+      video:
+        'Your camera is held back by a phone call, another program or a switch on the device. You are seen again as soon as that ends.',
+    }[kind],
+    frozen: {
+      audio: 'No sound comes from your microphone. Plug it in again, or choose another one in the settings.',
+      video: 'No picture comes from your camera. Plug it in again, or choose another one in the settings.',
+    }[kind],
     missing: `No ${device} was found. Plug one in, or take part without it.`,
-    gone: `The ${device} is not connected any longer. Plug it in again, or choose another one in the settings.`,
+    gone: `The ${device} is not connected any longer. Plug it in again, or another one: it is used by itself.`,
     insecure: `The ${device} works only on a secure page. Open this room with https:// in the address.`,
     unsupported: `This browser cannot use a ${device} here. Try a current Chrome, Edge, Firefox or Safari.`,
     unanswered: `Your browser is still asking whether this page may use the ${device}. It joins in as soon as you allow it.`,
@@ -76,6 +93,10 @@ function bothProblem(problem: CaptureProblem): string | null {
   const sentences: Partial<Record<CaptureProblem, string>> = {
     denied:
       'Your browser does not let this page use the camera and the microphone. Allow them in the address bar, then choose “Check camera and microphone”.',
+    dismissed:
+      'Your browser asked whether this page may use the camera and the microphone, and the question was closed. Choose “Check camera and microphone” and allow them.',
+    system:
+      'Your system does not let the browser use the camera and the microphone. Allow them in the privacy settings of your computer or phone, then come back here.',
     busy: 'Another program is using the camera and the microphone. Close it there, then choose “Check camera and microphone”.',
     missing: 'No camera and no microphone was found. Plug one in, or take part without.',
     insecure:
@@ -105,10 +126,133 @@ function ended(reason: EndReason, name: (person: string) => string): string {
   }
 }
 
+const ways: Record<Way, string> = {
+  direct: '',
+  direct_only:
+    'This server has no relay: a call works only if the network on the other side allows direct connections too.',
+  relay_refused:
+    'The relay, which other networks may need, refused its key. Please tell the person who runs this server.',
+  relay_silent: 'The relay, which other networks may need, could not be reached from here.',
+  relay_needed: 'Your network blocks direct connections: the call will go through the relay, which works.',
+  relay_by_rule: 'The call will go through the relay, as this programme wants it.',
+};
+
+function verdict(verdict: Verdict): string {
+  switch (verdict.kind) {
+    case 'all':
+      return `Video and sound will work. ${ways[verdict.way]}`.trim();
+    case 'sound_only': {
+      const why = {
+        no_picture: 'no picture came back.',
+        loss: 'too much is lost on the way for a picture.',
+        slow: 'your connection is too slow for a picture.',
+      }[verdict.why];
+      return `Sound only: ${why} ${ways[verdict.way]}`.trim();
+    }
+    case 'poor':
+      return 'Your connection is too poor to talk well. Go nearer to your Wi-Fi, or try another network. Writing works.';
+    case 'nothing':
+      return {
+        no_relay:
+          'A call will not work from here: no direct connection came about, and this server has no relay. Try another network, such as your phone.',
+        relay_refused:
+          'A call will not work from here: no direct connection came about, and the relay refused its key. Please tell the person who runs this server.',
+        relay_silent:
+          'A call will not work from here: neither a direct connection nor the relay could be reached. Try another network, such as your phone.',
+        relay_useless:
+          'A call may not work from here: the relay was reached, but nothing came through it. Try another network, such as your phone.',
+      }[verdict.why];
+    case 'busy':
+      return 'Too many checks are running at the moment. You can still enter.';
+    case 'no_answer':
+      return 'The server did not answer the check. You can still enter, or check again.';
+    case 'unsupported':
+      return 'This browser cannot hold a call. Try a current Chrome, Edge, Firefox or Safari.';
+  }
+}
+
+function figures({ roundTripMs, lossShare, relay }: CheckFigures): string {
+  const way = { udp: 'through the relay', tcp: 'through the relay (TCP)', tls: 'through the relay (TLS)' };
+  return [
+    roundTripMs === null ? '' : `Round trip ${Math.max(1, Math.round(roundTripMs))} ms`,
+    `loss ${Math.round(lossShare * 100)} %`,
+    relay === null ? 'direct' : way[relay],
+  ]
+    .filter((part) => part !== '')
+    .join(' · ');
+}
+
 function duration(seconds: number): string {
   const minutes = Math.round(seconds / 60);
   if (seconds < 60) return seconds === 1 ? '1 second' : `${seconds} seconds`;
   return minutes === 1 ? '1 minute' : `${minutes} minutes`;
+}
+
+// What people are told of the connection: words first, then figures.
+
+const grades: Record<Grade, string> = { good: 'good', fair: 'fair', weak: 'weak' };
+const protocols = { udp: 'UDP', tcp: 'TCP', tls: 'TLS' };
+const limitations = { cpu: 'by this computer, which is busy', bandwidth: 'by the link' };
+
+/** Figures of a direction; what the browser does not tell is missing. */
+function size({ picture }: Direction): string | null {
+  return picture && `${picture.width}×${picture.height}`;
+}
+
+function rate({ bitsPerS }: Direction): string | null {
+  if (bitsPerS === null) return null;
+  if (bitsPerS >= 1_000_000) return `${(bitsPerS / 1_000_000).toFixed(1)} Mbit/s`;
+  return `${Math.round(bitsPerS / 1_000)} kbit/s`;
+}
+
+function frames({ picture }: Direction): string | null {
+  return picture && picture.framesPerS !== null ? `${Math.round(picture.framesPerS)}` : null;
+}
+
+function percent(share: number | null): string | null {
+  return share === null ? null : `${Math.round(share * 100)} %`;
+}
+
+function roundTrip({ roundTripMs }: Figures): string | null {
+  return roundTripMs === null ? null : `${Math.round(roundTripMs)} ms`;
+}
+
+function qualityInWords(figures: Figures, name: string): string[] {
+  const reaches = size(figures.sent);
+  const arrives = size(figures.received);
+  const lost = percent(Math.max(figures.sent.lossShare ?? 0, figures.received.lossShare ?? 0));
+  const link = [roundTrip(figures), `${lost} loss`].filter((one) => one !== null).join(', ');
+  const path = { direct: ' Direct.', relay: ' Over a relay.' };
+  return [
+    reaches && `Your picture reaches ${name} in ${reaches}.`,
+    arrives && `${name}’s picture reaches you in ${arrives}.`,
+    `Your link: ${link}.${figures.path ? path[figures.path] : ''}`,
+    figures.sent.limitation && `Your picture is limited ${limitations[figures.sent.limitation]}.`,
+  ].filter((one) => one !== null);
+}
+
+function qualityTable({ sent, received }: Figures): { label: string; sent: string; received: string }[] {
+  const rows: [string, string | null, string | null][] = [
+    ['Picture', size(sent), size(received)],
+    ['Frames per second', frames(sent), frames(received)],
+    ['Rate', rate(sent), rate(received)],
+    ['Loss', percent(sent.lossShare), percent(received.lossShare)],
+  ];
+  return rows
+    .filter(([, out, back]) => out !== null || back !== null)
+    .map(([label, out, back]) => ({ label, sent: out ?? '–', received: back ?? '–' }));
+}
+
+function qualityPath(figures: Figures): { label: string; value: string }[] {
+  const path = { direct: 'direct', relay: 'over a relay' };
+  const protocol = figures.protocol && protocols[figures.protocol];
+  const way = [figures.path && path[figures.path], protocol].filter((one) => one !== null);
+  const rows: [string, string | null][] = [
+    ['Round trip', roundTrip(figures)],
+    ['Path', way.length > 0 ? way.join(', ') : null],
+    ['Limited', figures.sent.limitation && limitations[figures.sent.limitation]],
+  ];
+  return rows.flatMap(([label, value]) => (value === null ? [] : [{ label, value }]));
 }
 
 export const en = {
@@ -192,7 +336,28 @@ export const en = {
     ownCameraOff: 'Your camera is off',
     youShare: 'You are sharing your screen',
     newMessages: (count: number) => (count === 1 ? '1 new message' : `${count} new messages`),
+    pictureInPicture: 'Picture in picture', // (name)
     screenFailed: 'The screen could not be shared. Your browser or your system does not allow it.',
+  },
+
+  quality: {
+    connection: (grade: Grade) => `Connection: ${grades[grade]}`, // (name)
+    measuring: 'Connection', // (name)
+    title: 'Connection', // (name)
+    direction: { of: 'Figure', sent: 'You send', received: 'You receive' },
+    inWords: qualityInWords,
+    table: qualityTable,
+    path: qualityPath,
+    none: 'Nothing is known of the connection yet.',
+    copy: 'Copy for support', // (name)
+    copied: 'Copied. It holds no names, no addresses and nothing of what was said.',
+    copyFailed: 'Your browser does not allow copying. Select this text and copy it:',
+    close: 'Close',
+    soundOnly: 'Weak link: sound only. Video comes back by itself.',
+    partnerWeak: (name: string) => `${name}’s link is weak: sound only for now`,
+    saver: 'Data saver', // (name)
+    saverHint:
+      'Your own picture is sent small and with fewer frames: a fraction of the data. What you see of the other stays as it is.',
   },
 
   devices: {
@@ -214,12 +379,45 @@ export const en = {
     problem: deviceProblem,
     bothProblem,
     dismiss: 'Dismiss',
+    changed: (kind: Kind, label: string) => `Your ${deviceNames[kind]} is now “${label || 'another one'}”.`,
+    offered: (label: string) => `“${label}” is connected.`,
+    use: 'Use it',
     without: (kinds: Kind[]) =>
       kinds.length === 2
         ? 'You take part without camera and microphone: you see, hear and write.'
         : kinds[0] === 'video'
           ? 'You take part without camera: you are heard, but not seen.'
           : 'You take part without microphone: you are seen, but not heard.',
+  },
+
+  check: {
+    start: 'Check the network',
+    again: 'Check again',
+    running: 'Checking the network… This takes a few seconds.',
+    verdict,
+    figures,
+  },
+
+  screen: {
+    remote: 'Remote screen', // (name)
+    keepCamera: 'Keep my camera on while I share the screen',
+  },
+
+  safety: {
+    open: 'Safety code', // (name)
+    title: 'Safety code',
+    why: 'Read these numbers to each other, aloud, in this call. If both of you see the same ones, nobody sits in between: not even this server can see or hear you.',
+    codeWith: (name: string) => `Safety code with ${name}`, // (name)
+    same: 'We see the same code',
+    compared: (name: string) => `You compared the code with ${name}. You are told if it changes.`,
+    different:
+      'If the numbers differ, somebody may be listening in: leave the call, and tell the person who runs your programme.',
+    none: (name: string) =>
+      `There is no code for the connection with ${name}: it does not stand yet, or this browser cannot show it. A current Chrome, Edge, Firefox or Safari can.`,
+    changed: (name: string) => `The safety code with ${name} has changed since you compared it.`,
+    changedWhy:
+      'That is so when one of you loads the page again or takes another device. It can also be somebody in between.',
+    again: 'Compare again',
   },
 
   status: {
@@ -241,6 +439,8 @@ export const en = {
     connected: (name: string) => `Connected with ${name}.`,
     partnerReconnecting: (name: string) => `${name} is reconnecting…`,
     reconnecting: 'Reconnecting the call…',
+    soundMissing: (name: string) => `The sound of ${name} does not arrive. Trying to bring it back…`,
+    pictureMissing: (name: string) => `The picture of ${name} does not arrive. Trying to bring it back…`,
     ended,
     presence: (name: string, where: string) => `${name} is ${where}.`,
   },
