@@ -51,8 +51,10 @@ async def echoing(at_once: int = 1, ice: IceServers | None = None) -> AsyncItera
         peers = EchoPeers(
             at_once, lambda: ice.configuration("check", time.time_ns() // 1_000_000).servers if ice else ()
         )
-        yield peers
-        await peers.stop(5)
+        try:
+            yield peers
+        finally:
+            await peers.stop(5)
         assert len(peers) == 0
         await until(lambda: threading.active_count() <= before[1] + executors(), "the threads to end")
         assert len(psutil.Process().net_connections()) <= before[0]

@@ -38,10 +38,10 @@ NOT_PUBLIC = (
 
 
 @asynccontextmanager
-async def relay(folder: Path, *options: str) -> AsyncIterator[TurnServer]:
+async def relay(folder: Path, *options: str, secret: str | None = SECRET) -> AsyncIterator[TurnServer]:
     """The shipped configuration in a network of its own."""
     with private_network():
-        server = TurnServer(folder, address=ADDRESS, config=CONFIG, options=["--log-file=stdout", *options])
+        server = TurnServer(folder, address=ADDRESS, config=CONFIG, secret=secret, options=options)
         await server.start()
         try:
             yield server
@@ -128,24 +128,31 @@ async def test_behind_a_nat_two_who_are_relayed_meet_at_its_inner_address(tmp_pa
         assert await refusal(client, 0x4001, "10.77.0.2") == 403
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-async def test_it_speaks_new_tls_only(tmp_path: Path) -> None:
+async def test_without_a_secret_it_lets_nobody_in(tmp_path: Path) -> None:
+    async with relay(tmp_path, secret=None) as server:
+        url = server.urls["tcp"]
+        for secret in (SECRET, ""):
+            made = credential(url, secret)
+            assert (await probe(url, made.username, made.credential)).problem == "credential"
+
+
+async def test_it_speaks_tls_with_forward_secrecy_and_authenticated_ciphers_only(tmp_path: Path) -> None:
     async with relay(tmp_path) as server:
-        assert negotiated(server, ssl.TLSVersion.TLSv1_2) in ("TLSv1.2", "TLSv1.3")
-        with pytest.raises(OSError, match=r"alert|timed out|EOF|reset"):
-            negotiated(server, ssl.TLSVersion.TLSv1_1)
+        assert negotiated(server, "ECDHE-ECDSA-AES128-GCM-SHA256") == "ECDHE-ECDSA-AES128-GCM-SHA256"
+        with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
+            negotiated(server, "ECDHE-ECDSA-AES128-SHA256")
 
 
-def negotiated(server: TurnServer, version: ssl.TLSVersion) -> str | None:
-    """What the relay agrees to when it is offered this version, and newer ones beside TLS 1.2."""
+def negotiated(server: TurnServer, cipher: str) -> str:
+    """What the relay agrees to when it is offered this one cipher of TLS 1.2."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # so that it is the relay that refuses
-    context.minimum_version = version
-    if version < ssl.TLSVersion.TLSv1_2:
-        context.maximum_version = version
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(cipher)
     with (
-        socket.create_connection((server.address, server.tls_port), timeout=2) as plain,
+        socket.create_connection((server.address, server.tls_port), timeout=5) as plain,
         context.wrap_socket(plain) as secured,
     ):
-        return secured.version()
+        agreed = secured.cipher()
+    assert agreed
+    return agreed[0]

@@ -78,7 +78,7 @@ class TurnServer:
         tls_port: int = 0,
         host: Host | None = None,
         name: str = "localhost",
-        secret: str = SECRET,
+        secret: str | None = SECRET,
         options: Sequence[str] = (),
         config: Path | None = None,
     ) -> None:
@@ -92,7 +92,8 @@ class TurnServer:
         self._words = [
             *(host.prefix if host else []),
             *(needs_program("turnserver"), *source),
-            *(f"--static-auth-secret={secret}", f"--listening-ip={address}"),
+            *([f"--static-auth-secret={secret}"] if secret else []),
+            f"--listening-ip={address}",
             *(f"--listening-port={self.port}", f"--tls-listening-port={self.tls_port}"),
             *(f"--cert={self.certificate}", f"--pkey={key}"),
             *("--log-file=stdout", "--simple-log", f"--pidfile={folder / 'turnserver.pid'}"),
