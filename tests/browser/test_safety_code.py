@@ -1,4 +1,4 @@
-"""The safety code: both read the same one, and anybody in between changes it."""
+"""K7, the safety code: both read the same one, and anybody in between changes it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def codes_of(meeting: Meeting) -> tuple[list[str], list[str]]:
     return await code_of(meeting.mentor, pair.mentee.name), await code_of(meeting.mentee, pair.mentor.name)
 
 
-async def test_both_read_the_same_code_and_a_new_connection_keeps_it(meeting: Meeting) -> None:
+async def test_K7_both_read_the_same_code_and_a_new_connection_keeps_it(meeting: Meeting) -> None:
     await meeting.call()
     first, same = await codes_of(meeting)
     assert first == same
@@ -58,7 +58,7 @@ async def test_both_read_the_same_code_and_a_new_connection_keeps_it(meeting: Me
     assert await codes_of(meeting) == (first, first)
 
 
-async def test_who_compared_is_told_when_the_code_changes(meeting: Meeting) -> None:
+async def test_K7_who_compared_is_told_when_the_code_changes(meeting: Meeting) -> None:
     await meeting.call()
     before, _ = await codes_of(meeting)
     await meeting.mentor.press("Safety code")
@@ -87,7 +87,7 @@ async def _warned(tab: Tab) -> bool:
     return bool(await tab.has("button", "Compare again"))
 
 
-async def test_chromium_and_firefox_read_the_same_code(
+async def test_K7_chromium_and_firefox_read_the_same_code(
     open_tab: OpenTab, server: Server, pair: Pair, artifacts: Path
 ) -> None:
     async with firefox() as other:
@@ -98,7 +98,7 @@ async def test_chromium_and_firefox_read_the_same_code(
         assert other.console_errors == []
 
 
-async def test_somebody_in_the_middle_makes_two_codes(open_tab: OpenTab, server: Server) -> None:
+async def test_K7_somebody_in_the_middle_makes_two_codes(open_tab: OpenTab, server: Server) -> None:
     """Each sees the other in the picture, relayed by a stranger who holds both ends: the codes differ."""
     one, other = await server.pair(), await server.pair()
     mentor, mentee = await open_tab(), await open_tab()

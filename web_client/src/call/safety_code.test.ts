@@ -9,7 +9,7 @@ const printOf = async (certificate: ArrayBuffer) =>
   colons(await crypto.subtle.digest('SHA-256', certificate)).toUpperCase();
 const transport = (...chain: ArrayBuffer[]) => ({ getRemoteCertificates: () => chain }) as RTCDtlsTransport;
 
-describe('the safety code', () => {
+describe('K7: the safety code', () => {
   it('is the one that hashlib.pbkdf2_hmac makes of the same lines', async () => {
     const own = Array(32).fill('AB').join(':');
     const code = ['22448', '81350', '98243', '97312', '85616', '73521'];

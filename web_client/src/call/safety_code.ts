@@ -1,5 +1,5 @@
 /**
- * The safety code: a short number that two people read to each other, to know that nobody sits in between, the server
+ * The safety code (K7): a short number that two people read to each other, to know that nobody sits in between, the server
  * included. Media are encrypted between the two holders of the DTLS certificates (RFC 8827 §6.5), but the fingerprints
  * travel through the server, so a dishonest one could put itself in the middle with certificates of its own. Then each
  * side's code is made of another pair of certificates, and the two codes differ.
