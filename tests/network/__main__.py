@@ -20,6 +20,7 @@ async def handovers(times: int, browser: BrowserName, who: str, folder: Path) ->
         call = await world.meet(mentor, mentee, browser)
         for number in range(1, times + 1):
             say(f"\n{number}: first picture after {await call.begin():.2f} s, {await call.path()}")
+            await phone.is_on_wifi()
             lost = now_ms()
             phone.wifi.lose()
             try:

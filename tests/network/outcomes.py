@@ -22,14 +22,15 @@ class Outcome:
         return f"| {self.scenario} | {shown(self.first_pictures_s)} | {shown(self.freezes_s)} | {self.path} | {verdict} |"
 
 
+FEW = 5
 HEAD = """| scenario | first picture | freeze | path | |
 |---|---|---|---|---|"""
 
 
 def shown(seconds: list[float]) -> str:
-    """One figure as it is; of several the median and the 95th percentile (the nearest rank)."""
-    if len(seconds) < 2:
-        return "".join(f"{one:.2f} s" for one in seconds)
+    """A few figures as they are; of many the median and the 95th percentile (the nearest rank)."""
+    if len(seconds) < FEW:
+        return ", ".join(f"{one:.2f} s" for one in seconds)
     return f"p50 {percentile(seconds, 0.5):.2f} s, p95 {percentile(seconds, 0.95):.2f} s of {len(seconds)}"
 
 

@@ -34,6 +34,7 @@ async def test_K4_expired_credentials_do_not_hinder_a_restart(new_world: NewWorl
     outcome.first_pictures_s = [await call.begin()]
     expired = now_ms() + LIFETIME_S * 1000
     await until(lambda: now_ms() > expired, "the end of the first credentials", timeout_s=LIFETIME_S + 5)
+    await phone.is_on_wifi()
     lost = now_ms()
     phone.wifi.lose()
     try:
@@ -67,6 +68,7 @@ async def test_K5_the_server_is_away_for_two_minutes(new_world: NewWorld, outcom
     await mentor.reads("and read")
     await call.flows()
     assert outcome.freezes_s[0] < 1, "a call that flows needs no server"
+    await phone.is_on_wifi()
     lost = now_ms()
     phone.wifi.lose()
     try:

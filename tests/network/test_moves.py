@@ -19,6 +19,8 @@ BOTH_FREEZE_S = 6.0
 
 async def _handover(call: Call, phones: Sequence[Phone], outcome: Outcome, *, dark_s: float = 0) -> None:
     """Wi-Fi goes away; where 4G was not there already, it comes after `dark_s`."""
+    for phone in phones:
+        await phone.is_on_wifi()
     lost = now_ms()
     for phone in phones:
         phone.wifi.lose()

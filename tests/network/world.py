@@ -11,6 +11,7 @@ from typing import Literal
 
 from tests.network.call import JOURNAL, Call
 from tests.support.chromium import ChromiumTab, chromium, new_context
+from tests.support.condition import until
 from tests.support.firefox import firefox
 from tests.support.needs import needs_program
 from tests.support.network_lab import GATEWAY, INTERNET, Host, NetworkLab, Port, network_lab, public
@@ -23,6 +24,10 @@ SERVER = 10
 RELAY = 20
 TURN_PORT = 3478
 TLS_PORT = 443
+MOBILE_DELAY_S = 0.02
+"""One way."""
+MEDIA_BYTES = 50_000
+"""So much only a call sends."""
 Way = Literal["udp", "tcp", "tls"]
 BrowserName = Literal["chromium", "firefox"]
 
@@ -45,6 +50,17 @@ class Phone(Place):
     def wifi(self) -> Port:
         """The network that is lost when its owner leaves the house."""
         return self.port
+
+    async def is_on_wifi(self) -> None:
+        """Wait until Wi-Fi carries what the phone sends: else its loss would go unnoticed."""
+        wifi, mobile = self.wifi.up.carried_bytes, self.mobile.up.carried_bytes
+
+        def carries() -> bool:
+            return self.wifi.up.carried_bytes - wifi > MEDIA_BYTES + 10 * (
+                self.mobile.up.carried_bytes - mobile
+            )
+
+        await until(carries, "media over Wi-Fi")
 
 
 class World:
@@ -72,9 +88,11 @@ class World:
         return Place(host, self._home(host, "eth0", 100, nat, forbidden))
 
     def phone(self, name: str) -> Phone:
-        """A machine with Wi-Fi and 4G at once, each with a translating router of its own."""
+        """A machine with Wi-Fi and 4G (which is further away) at once, each with a translating router of its own."""
         host = self.lab.host(name)
-        return Phone(host, self._home(host, "wlan0", 100), self._home(host, "wwan0", 600))
+        phone = Phone(host, self._home(host, "wlan0", 100), self._home(host, "wwan0", 600))
+        phone.mobile.shape(delay_s=MOBILE_DELAY_S)
+        return phone
 
     def _home(
         self,

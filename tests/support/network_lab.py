@@ -62,6 +62,7 @@ class Direction:
     queue_bytes: int = 64_000
     down: bool = False
     dropped: int = 0
+    carried_bytes: int = 0
     _free_at: float = 0.0
     _last_at: float = 0.0
 
@@ -77,6 +78,7 @@ class Direction:
                 self.dropped += 1
                 return None
             at = self._free_at = start + size * 8 / self.rate
+        self.carried_bytes += size
         jitter = random.uniform(-self.jitter_s, self.jitter_s) if self.jitter_s else 0.0
         self._last_at = max(at + self.delay_s + jitter, self._last_at)
         return self._last_at
