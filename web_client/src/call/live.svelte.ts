@@ -48,8 +48,6 @@ interface Line {
 export class LiveCall {
   state = $state.raw<CallState>(initialCall);
   incoming = $state.raw<Record<string, Incoming>>({});
-  /** What each connection said last, by peer. */
-  samples = $state.raw<Record<string, Sample>>({});
   /** How good each connection is, by peer. */
   qualities = $state.raw<Record<string, Quality>>({});
   readonly dataSaver = new DataSaver();
@@ -122,7 +120,6 @@ export class LiveCall {
     this.#awake?.();
     this.#awake = null;
     clearInterval(this.#looks);
-    this.samples = {};
     this.qualities = {};
     this.#weakLink = strongLink;
   }
@@ -314,7 +311,6 @@ export class LiveCall {
     for (const [peer, line] of [...this.#lines]) {
       const sample = await line.link.look(hinted);
       if (sample === null || this.#lines.get(peer) !== line) continue;
-      this.samples = { ...this.samples, [peer]: sample };
       this.#lookAtCamera(line, sample);
       this.#judge(peer, sample);
     }
