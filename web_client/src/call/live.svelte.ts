@@ -102,6 +102,14 @@ export class LiveCall {
     this.dispatch({ on: 'resume', call: former.call });
   }
 
+  /** For good, and without a word: whoever is not in the room any more is heard and seen by nobody, and hears nobody. */
+  close(): void {
+    this.dispatch({ on: 'stopped', why: 'revoked' });
+    clearTimeout(this.#iceTimer);
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
   dispatch(input: Input): void {
     if (input.on === 'joined') this.#renewIce(input.answer.ice);
     const before = this.state.phase.kind;

@@ -233,3 +233,19 @@ describe('K4: relay credentials', () => {
     expect(await longestAgeMs(0, (times) => (times % 2 === 0 ? refused : {}))).toBeLessThan(TTL_MS * 0.75);
   });
 });
+
+describe('leaving the page of the room', () => {
+  it('ends every connection and every timer of the call', async () => {
+    const own = {
+      outgoing: { audio: null, video: null, screen: null, beside: true, streams },
+      media: SEEN,
+      muted: false,
+    };
+    const call = inCall(own, ['b', 'x']);
+    await vi.advanceTimersByTimeAsync(1_000);
+    call.close();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(Pc.all.map(({ closed }) => closed)).toEqual([true, true]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
