@@ -12,6 +12,11 @@ import { type CandidateType, type Sample, sample } from './sample';
 
 /** A relay that is there answers within a second; what was found by then is offered. */
 const GATHER_MS = 3_000;
+/**
+ * The server waits for its own STUN server and relay (8 s), and for the end of an earlier check (2 s), perhaps in the queue
+ * behind that one's answer. An answer that is late must not pass for a dead link to the server.
+ */
+const ECHO_MS = 25_000;
 /** A direct pair takes a moment; one through a relay over TLS on a slow link some seconds. */
 const CONNECT_MS = 6_000;
 const LOOK_MS = 1_000;
@@ -67,7 +72,7 @@ async function find(
   // The echo does not trickle: its offer holds every candidate that was found in time.
   await happens(pc, 'icegatheringstatechange', () => pc.iceGatheringState === 'complete', GATHER_MS, signal);
   const sdp = pc.localDescription?.sdp ?? '';
-  const answer = await connection.ask('echo', { room, description: { type: 'offer', sdp } });
+  const answer = await connection.ask('echo', { room, description: { type: 'offer', sdp } }, ECHO_MS);
   signal.throwIfAborted();
   if (!answer.ok)
     return { ...found, echo: answer.error.code === 'limited' ? 'busy' : 'no_answer', looks: [] };

@@ -28,6 +28,8 @@ import { follow, linkNow, type Picture, sentPicture, strongLink, type WeakLink }
 
 /** A clock that goes wrong here must not become a storm of renewals (K4). */
 const ICE_RENEW_MIN_MS = 5_000;
+/** K4 promises ten minutes at least: half of them hold, whatever this clock says of the server's. */
+const ICE_RENEW_MAX_MS = 300_000;
 /** For how long after a hint of the browser's (another network, waking up) a silence is suspect at once. */
 const HINT_MS = 5_000;
 /** An answer of the server that is younger proves that the link lives and that its credentials are fresh. */
@@ -96,6 +98,14 @@ export class LiveCall {
     this.#own.cameraWanted = former.camera;
     void this.#own.ensure();
     this.dispatch({ on: 'resume', call: former.call });
+  }
+
+  /** For good, and without a word: whoever is not in the room any more is heard and seen by nobody, and hears nobody. */
+  close(): void {
+    this.dispatch({ on: 'stopped', why: 'revoked' });
+    clearTimeout(this.#iceTimer);
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
   }
 
   dispatch(input: Input): void {
@@ -386,6 +396,14 @@ export class LiveCall {
   async #askIce(): Promise<void> {
     const answer = await this.#connection.ask('ice', { room: this.#room });
     if (answer.ok) this.#renewIce(answer);
+    // Without an answer at all we come back to the room, which brings new ones.
+    else if (!answer.lost && worthRetrying(answer.error))
+      this.#renewIn(Math.max(ICE_RENEW_MIN_MS, retryDelayMs(answer.error)));
+  }
+
+  #renewIn(ms: number): void {
+    clearTimeout(this.#iceTimer);
+    this.#iceTimer = setTimeout(() => void this.#askIce(), ms);
   }
 
   #renewIce(ice: IceShown): void {
@@ -395,6 +413,6 @@ export class LiveCall {
     if (ice.expires_at === 0) return;
     // K4: renewed at half of their life, so that whatever happens finds credentials that last.
     const inMs = Math.max(ICE_RENEW_MIN_MS, (ice.expires_at - Date.now()) / 2);
-    this.#iceTimer = setTimeout(() => void this.#askIce(), Math.min(inMs, 2 ** 31 - 1));
+    this.#renewIn(Math.min(inMs, ICE_RENEW_MAX_MS));
   }
 }

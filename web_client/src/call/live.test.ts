@@ -197,3 +197,55 @@ describe('a weak link', () => {
     expect(told.at(-1)).toMatchObject({ audio: true, screen: false, weak: true });
   });
 });
+
+describe('K4: relay credentials', () => {
+  const own = {
+    outgoing: { audio: null, video: null, screen: null, beside: true, streams },
+    media: SEEN,
+    muted: false,
+  };
+  const TTL_MS = 3_600_000;
+
+  /** Between two renewals at most, in two hours; `aheadMs`: our clock against the server's. */
+  async function longestAgeMs(aheadMs: number, answers: (times: number) => object): Promise<number> {
+    const askedAtMs = [performance.now()];
+    const ice = () => ({ servers: [], policy: 'all', expires_at: Date.now() - aheadMs + TTL_MS });
+    let times = 0;
+    const ask = vi.fn(async (verb: string) => {
+      if (verb !== 'ice') return new Promise(() => {});
+      const answer = { ok: true, ...ice(), ...answers(times++) };
+      if (answer.ok) askedAtMs.push(performance.now());
+      return answer;
+    });
+    const call = new LiveCall('r', { ask } as unknown as Connection, own as unknown as OwnMedia);
+    call.dispatch({ on: 'joined', answer: { ...joined([]), ice: ice() } as Joined });
+    await vi.advanceTimersByTimeAsync(2 * TTL_MS);
+    askedAtMs.push(performance.now());
+    return Math.max(...askedAtMs.slice(1).map((at, before) => at - (askedAtMs[before] ?? 0)));
+  }
+
+  it('are renewed well before they expire, also where the clock of this device is behind', async () => {
+    expect(await longestAgeMs(-5 * TTL_MS, () => ({}))).toBeLessThan(TTL_MS * 0.75);
+  });
+
+  it('are asked for again when the server could not give any just then', async () => {
+    const refused = { ok: false, lost: false, error: { code: 'unavailable', message: '', retry_ms: 5_000 } };
+    expect(await longestAgeMs(0, (times) => (times % 2 === 0 ? refused : {}))).toBeLessThan(TTL_MS * 0.75);
+  });
+});
+
+describe('leaving the page of the room', () => {
+  it('ends every connection and every timer of the call', async () => {
+    const own = {
+      outgoing: { audio: null, video: null, screen: null, beside: true, streams },
+      media: SEEN,
+      muted: false,
+    };
+    const call = inCall(own, ['b', 'x']);
+    await vi.advanceTimersByTimeAsync(1_000);
+    call.close();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(Pc.all.map(({ closed }) => closed)).toEqual([true, true]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});

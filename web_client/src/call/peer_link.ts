@@ -93,6 +93,8 @@ export class PeerLink {
   /** The other side takes one video only: it said so (K3), or it refused a second. */
   #oneVideo: boolean;
   #screenOffered = false;
+  /** Added once on a connection: who refuses it would refuse it again, as soon as it is asked. */
+  #added = new Set<'audio' | 'video'>();
   #lastHandshake: Handshake | null = null;
 
   constructor(
@@ -138,7 +140,10 @@ export class PeerLink {
   /** K3, K4: a new ICE generation with fresh servers, on the same connection. */
   restart(ice: IceShown): void {
     this.#then(async () => {
-      if (this.#repeatOffer()) return; // one at a time: the other side has not answered the last one yet
+      const { offered, settled } = this.#negotiation;
+      const repeated = this.#repeatOffer();
+      // One at a time. Where the offer that waits for its answer is no restart, the restart follows the answer.
+      if (repeated && offered !== settled) return;
       this.#ice = ice;
       try {
         this.#pc.setConfiguration(configuration(ice, this.#certificates));
@@ -146,7 +151,7 @@ export class PeerLink {
         // Some browsers cannot change servers; the restart gathers anew all the same.
       }
       this.#restartWanted = true;
-      await this.#offer();
+      if (!repeated) await this.#offer();
     });
   }
 
@@ -207,6 +212,7 @@ export class PeerLink {
   #connect(): RTCPeerConnection {
     const pc = new RTCPeerConnection(configuration(this.#ice, this.#certificates));
     this.#screenOffered = false;
+    this.#added.clear();
     pc.onicecandidate = ({ candidate }) => {
       if (pc !== this.#pc) return;
       const init = candidate?.toJSON() ?? { candidate: '' };
@@ -336,7 +342,7 @@ export class PeerLink {
 
   /** Later, setRemoteDescription rolls our offer back by itself; before anything was agreed, a new connection is clean. */
   #giveWay(fresh: boolean, restartLost: boolean): void {
-    this.#restartWanted = restartLost;
+    this.#restartWanted ||= restartLost;
     if (!fresh) return;
     this.#disconnect();
     this.#tracks = [];
@@ -390,22 +396,26 @@ export class PeerLink {
 
   #addTransceivers(): void {
     const { audio, video } = this.#wanted();
-    const init: RTCRtpTransceiverInit = { direction: 'sendrecv', streams: [this.#outgoing.streams.camera] };
-    this.#pc.addTransceiver(audio ?? 'audio', init);
-    this.#pc.addTransceiver(video ?? 'video', init);
+    this.#add('audio', audio);
+    this.#add('video', video);
+  }
+
+  #add(kind: 'audio' | 'video', track: MediaStreamTrack | null): void {
+    if (this.#added.has(kind)) return;
+    this.#added.add(kind);
+    const { camera } = this.#outgoing.streams;
+    this.#pc.addTransceiver(track ?? kind, { direction: 'sendrecv', streams: [camera] });
   }
 
   /** An offer that left out what we have to send: ours adds it. */
   async #offerMissingTransceivers(): Promise<void> {
     if (this.#pc.signalingState !== 'stable' || this.#negotiation.settled < 0) return;
-    const { camera, screen } = this.#outgoing.streams;
+    const { screen } = this.#outgoing.streams;
     const wanted = this.#wanted();
     const there = this.#transceivers();
-    if (wanted.audio && !there.audio)
-      this.#pc.addTransceiver(wanted.audio, { direction: 'sendrecv', streams: [camera] });
+    if (wanted.audio && !there.audio) this.#add('audio', wanted.audio);
     // The first video is the camera's, also while it is off.
-    if ((wanted.video || wanted.screen) && !there.video)
-      this.#pc.addTransceiver(wanted.video ?? 'video', { direction: 'sendrecv', streams: [camera] });
+    if ((wanted.video || wanted.screen) && !there.video) this.#add('video', wanted.video);
     if (wanted.screen && !there.screen) {
       this.#pc.addTransceiver(wanted.screen, { direction: 'sendrecv', streams: [screen] });
       this.#screenOffered = true;

@@ -182,9 +182,12 @@ export class OwnMedia {
 
   // Repairs
 
-  /** A track that is live and delivers nothing: whoever watches the frames says so, as often as it likes. */
+  /**
+   * A track that is live and delivers nothing: whoever watches the frames says so, as often as it likes. What is explained
+   * already waits for a change or for the person: time that passed in that state is not time in which it was well.
+   */
   recapture(kind: Kind): void {
-    if (this[kind] !== null) this.#repair(kind, this.#loss(kind) ?? 'frozen');
+    if (this[kind] !== null && !this.problems[kind]) this.#repair(kind, this.#loss(kind) ?? 'frozen');
   }
 
   #repair(kind: Kind, loss: Loss, because: Because = 'lost'): void {

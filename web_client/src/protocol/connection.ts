@@ -7,7 +7,7 @@
  */
 import { io, type Socket } from 'socket.io-client';
 import * as parser from 'socket.io-msgpack-parser';
-import { cappedBackoff, type ReconnectPolicy } from './reconnect';
+import { cappedBackoff, type ReconnectPolicy, URGENT } from './reconnect';
 import {
   type Answer,
   type Command,
@@ -35,8 +35,6 @@ export interface Identity {
 const ANSWER_MS = 10_000;
 /** A connection that is not there by then is tried again, with the other transport first. */
 const CONNECT_MS = 5_000;
-/** The longest pause between attempts while a call stands still. */
-const URGENT_DELAY_MS = 1_000;
 /**
  * How long a live link may take to answer when there is reason to doubt it (a network change, waking up, a silent
  * call): a few of its round trips, within these bounds. Connecting anew in vain costs four of them and loses nothing.
@@ -252,9 +250,9 @@ export class Connection {
     this.#drop();
     const attempt = this.#attempt++;
     this.#report({ kind: 'offline', attempt });
-    const pauseMs = this.#policy.delayMs(attempt, Math.random());
-    const delayMs = Math.max(atLeastMs, this.urgent ? Math.min(pauseMs, URGENT_DELAY_MS) : pauseMs);
-    this.#timer = setTimeout(() => this.#open(), delayMs);
+    const policy = this.urgent ? URGENT : this.#policy;
+    const pauseMs = policy.delayMs(attempt, Math.random());
+    this.#timer = setTimeout(() => this.#open(), Math.max(atLeastMs, pauseMs));
   }
 
   #stop(why: 'replaced' | 'revoked', code: ReplacedPush['reason'] | RevokedPush['reason']): void {

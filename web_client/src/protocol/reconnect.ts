@@ -16,3 +16,6 @@ export function cappedBackoff(baseMs = 200, capMs = 8_000): ReconnectPolicy {
     },
   };
 }
+
+/** While a call stands still: never long, and with the same spread. */
+export const URGENT = cappedBackoff(200, 1_000);

@@ -105,6 +105,7 @@ export class LiveRoom {
   }
 
   close(): void {
+    this.call.close();
     this.#connection.close();
   }
 
