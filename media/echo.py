@@ -94,8 +94,11 @@ class EchoPeers:
         loop = asyncio.get_running_loop()
         if len(self._running) >= self._at_once:
             raise TooManyError(min(self._running.values(), default=0.0) - loop.time())
+        connection = RTCPeerConnection(
+            RTCConfiguration(iceServers=_usable(self._servers()), bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+        )
         answered: asyncio.Future[str] = loop.create_future()
-        task = asyncio.create_task(self._echo(checked, answered), name="network check")
+        task = asyncio.create_task(self._echo(connection, checked, answered), name="network check")
         self._owned[owner] = task
         self._running[task] = loop.time() + SETUP_S + LIMIT_S
         task.add_done_callback(lambda _: self._forget(owner, task))
@@ -120,11 +123,8 @@ class EchoPeers:
         if self._owned.get(owner) is task:
             del self._owned[owner]
 
-    async def _echo(self, offer: str, answered: asyncio.Future[str]) -> None:
+    async def _echo(self, connection: RTCPeerConnection, offer: str, answered: asyncio.Future[str]) -> None:
         """One check from its offer to its end. Whatever happens, the connection is closed and `answered` is done."""
-        connection = RTCPeerConnection(
-            RTCConfiguration(iceServers=_usable(self._servers()), bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
-        )
         over, closed = asyncio.Event(), asyncio.Event()
 
         @connection.on("connectionstatechange")
@@ -145,6 +145,11 @@ class EchoPeers:
         except (BadOfferError, TimeoutError, OSError) as error:
             if not answered.done():
                 answered.set_exception(error)
+        except Exception as error:
+            # Whatever it is: who asked would else be cancelled, and their page would never get an answer.
+            if answered.done():
+                raise
+            answered.set_exception(error)
         finally:
             answered.cancel()
             with contextlib.suppress(TimeoutError):

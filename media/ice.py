@@ -42,6 +42,10 @@ class Address(Struct, frozen=True):
         found = _URL.fullmatch(url)
         if found is None or int(found["port"] or 1) not in range(1, 65536):
             raise ValueError(url)
+        if found["transport"] and found["scheme"].startswith(
+            "stun"
+        ):  # RFC 7064 has none, and browsers refuse it
+            raise ValueError(url)
         tls = found["scheme"].endswith("s")
         return Address(
             scheme=found["scheme"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import inspect
 
@@ -11,7 +12,7 @@ from aiortc.jitterbuffer import JitterFrame
 
 from media import echo
 from media.echo import PRIVATE, BadOfferError
-from media.ice import Address
+from media.ice import Address, Server
 
 pytestmark = pytest.mark.unit
 
@@ -132,8 +133,30 @@ def test_an_address_is_read_as_rfc_7064_and_7065_write_it(url: str, address: Add
         "turn:a b",
         "turn:u@a",
         "turn:[x",
+        "stun:a?transport=udp",
     ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"turn|http"):
+    with pytest.raises(ValueError, match=r"turn|http|stun"):
         Address.parse(url)
+
+
+async def test_K6_servers_that_cannot_be_named_leave_nobody_waiting() -> None:
+    def servers() -> list[Server]:
+        return [Server(("no address",))]
+
+    peers = echo.EchoPeers(1, servers)
+    with pytest.raises(ValueError, match="no address"):
+        await asyncio.wait_for(peers.answer("me", OFFER), 3)
+    assert len(peers) == 0
+
+
+async def test_K6_an_echo_peer_that_aiortc_lets_down_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def let_down(self: RTCPeerConnection, description: object) -> None:
+        raise AttributeError
+
+    monkeypatch.setattr(RTCPeerConnection, "setLocalDescription", let_down)
+    with pytest.raises(AttributeError):
+        await asyncio.wait_for(echo.EchoPeers(1, lambda: ()).answer("me", OFFER), 3)
