@@ -36,6 +36,8 @@ const HINT_MS = 5_000;
 const FRESH_MS = 1_000;
 /** How often a leave or a change of media that the server could not take is asked again. */
 const ASKS_BOUND = 5;
+/** A signal that found nobody at the other end is tried again after this, while its addressee counts as here. */
+const AWAY_AGAIN_MS = 1_000;
 const NO_ICE: IceShown = { servers: [], policy: 'all', expires_at: 0 };
 
 interface Line {
@@ -305,8 +307,17 @@ export class LiveCall {
         setTimeout(() => this.#pump(peer), retryMs);
         return;
       }
+      // Between two sockets: perhaps they are back before anybody was told that they were away.
+      if (answer.error.code === 'peer_away') setTimeout(() => this.#releaseIfHere(peer, line), AWAY_AGAIN_MS);
     }
     if (this.#lines.get(peer) === line) void this.#pump(peer);
+  }
+
+  #releaseIfHere(peer: string, line: Line): void {
+    const here = linksOf(this.state).some((link) => link.peer === peer && link.presence === 'here');
+    if (!here || this.#lines.get(peer) !== line) return;
+    line.queue = released(line.queue);
+    void this.#pump(peer);
   }
 
   // Watching

@@ -249,3 +249,27 @@ describe('leaving the page of the room', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 });
+
+describe('K2: a signal for somebody who is between two sockets', () => {
+  it('goes out again although the news of their absence never comes', async () => {
+    const own = {
+      outgoing: { audio: null, video: null, screen: null, beside: true, streams },
+      media: SEEN,
+      muted: false,
+    };
+    let signals = 0;
+    const ask = vi.fn(async (verb: string) => {
+      if (verb !== 'call.signal') return { ok: true };
+      signals += 1;
+      return signals > 1
+        ? { ok: true }
+        : { ok: false, lost: false, error: { code: 'peer_away', message: '' } };
+    });
+    inCall(own, ['b'], ask as never);
+    await vi.advanceTimersByTimeAsync(0);
+    const [pc] = Pc.all as unknown as { onicecandidate: (event: object) => void }[];
+    pc?.onicecandidate({ candidate: null });
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(signals).toBe(2);
+  });
+});
