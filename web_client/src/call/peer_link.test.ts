@@ -46,6 +46,13 @@ class Pc {
         ({ receiver }) => (receiver as { track: { kind: string } }).track.kind !== 'video',
       );
   };
+  stats: [string, object][] = [];
+  onconnectionstatechange: (() => void) | null = null;
+  getStats = async () => new Map(this.stats);
+  become(state: string): void {
+    this.connectionState = state;
+    this.onconnectionstatechange?.();
+  }
   close() {}
 }
 
@@ -125,6 +132,46 @@ describe('another side', () => {
     await answer('');
     expect(Pc.last.restarts).toBe(1);
     expect(offers.at(-1)).toBe(1);
+    link.close();
+  });
+});
+
+describe('a picture that is promised and does not come', () => {
+  it('is still missing after a restart that brings nothing: else the repairs would begin anew without end', async () => {
+    const flows: string[] = [];
+    const seen = { audio: true, video: true, screen: false };
+    const link = new PeerLink(false, false, ICE, outgoing, seen, {
+      signal() {},
+      flow: (flow) => flows.push(flow),
+      uneasy() {},
+      incoming() {},
+    });
+    const lookFor = async (ms: number, frames: () => number) => {
+      for (
+        const end = performance.now() + ms;
+        performance.now() < end;
+        await vi.advanceTimersByTimeAsync(150)
+      ) {
+        const now = performance.now();
+        Pc.last.stats = [
+          ['v', { id: 'v', type: 'inbound-rtp', kind: 'video', framesDecoded: frames(), bytesReceived: now }],
+          ['a', { id: 'a', type: 'inbound-rtp', kind: 'audio', packetsReceived: now, bytesReceived: now }],
+        ];
+        await link.look(false);
+      }
+    };
+    Pc.last.become('connected');
+    await lookFor(1_000, () => performance.now());
+    expect(flows.at(-1)).toBe('flowing');
+    await lookFor(3_000, () => 7);
+    expect(flows.at(-1)).toBe('picture_missing');
+    flows.length = 0;
+    Pc.last.become('connecting');
+    Pc.last.become('connected');
+    await lookFor(3_000, () => 7);
+    expect(flows).not.toContain('flowing');
+    await lookFor(500, () => performance.now());
+    expect(flows.at(-1)).toBe('flowing');
     link.close();
   });
 });

@@ -66,6 +66,8 @@ const PATIENCE_MS = 1_000;
 
 /** What comes after these builds on pictures that were lost. */
 const MISSED: ReadonlySet<Verdict> = new Set<Verdict>(['doubtful', 'silent']);
+/** The path is good, and something does not come out of it. */
+const MISSING: ReadonlySet<Verdict> = new Set<Verdict>(['sound_missing', 'picture_missing']);
 
 export class PeerLink {
   #pc: RTCPeerConnection;
@@ -231,7 +233,8 @@ export class PeerLink {
       if (pc !== this.#pc || this.#closed) return;
       this.#report();
       // What was seen before counts no more; a return of the path is judged by what comes over it.
-      if (pc.connectionState !== 'connected') this.#watch = null;
+      // But what was missing on a good path stays so until it comes, else its repairs would begin anew with each restart.
+      if (pc.connectionState !== 'connected' && !MISSING.has(this.#verdict)) this.#watch = null;
       if (pc.connectionState === 'connected') void this.look(false);
       else this.#events.flow(this.#flow());
     };
