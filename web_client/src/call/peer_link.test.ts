@@ -175,3 +175,18 @@ describe('a picture that is promised and does not come', () => {
     link.close();
   });
 });
+
+describe('a browser that does not answer for its figures', () => {
+  it('is asked again: the watch on the call does not end with one question', async () => {
+    const { link } = linked();
+    Pc.last.become('connected');
+    await vi.advanceTimersByTimeAsync(150);
+    Pc.last.getStats = () => new Promise(() => {});
+    void link.look(false);
+    Pc.last.getStats = async () => new Map();
+    expect(await link.look(false), 'one at a time').toBeNull();
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(await link.look(false)).not.toBeNull();
+    link.close();
+  });
+});

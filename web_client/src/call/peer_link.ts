@@ -63,6 +63,8 @@ const REPEAT_MS = 2_000;
 const REPEAT_MAX_MS = 16_000;
 /** How long the patient side waits for the other's first offer before it makes its own. */
 const PATIENCE_MS = 1_000;
+/** Figures that take longer will not come (a connection that was closed meanwhile, a browser that stumbled). */
+const STATS_MS = 3_000;
 
 /** What comes after these builds on pictures that were lost. */
 const MISSED: ReadonlySet<Verdict> = new Set<Verdict>(['doubtful', 'silent']);
@@ -83,7 +85,8 @@ export class PeerLink {
   #restartWanted = false;
   #localGen = 0;
   #flowed = false;
-  #looking = false;
+  /** Of the question that has no answer yet. */
+  #statsAskedAtMs = Number.NEGATIVE_INFINITY;
   #watch: Watch | null = null;
   #verdict: Verdict = 'waiting';
   #beginTimer: ReturnType<typeof setTimeout> | undefined;
@@ -184,11 +187,12 @@ export class PeerLink {
    */
   async look(hinted: boolean): Promise<Sample | null> {
     const pc = this.#pc;
-    if (this.#looking || this.#closed) return null;
-    this.#looking = true;
+    const askedAtMs = performance.now();
+    if (this.#closed || askedAtMs - this.#statsAskedAtMs < STATS_MS) return null;
+    this.#statsAskedAtMs = askedAtMs;
     try {
       const stats = await pc.getStats();
-      if (pc !== this.#pc || this.#closed) return null;
+      if (pc !== this.#pc || this.#closed || askedAtMs !== this.#statsAskedAtMs) return null;
       const taken = sample(stats as unknown as Iterable<[string, unknown]>, performance.now());
       if (pc.connectionState === 'connected') {
         const before = this.#verdict;
@@ -201,7 +205,7 @@ export class PeerLink {
     } catch {
       return null; // closed meanwhile
     } finally {
-      this.#looking = false;
+      if (askedAtMs === this.#statsAskedAtMs) this.#statsAskedAtMs = Number.NEGATIVE_INFINITY;
     }
   }
 
