@@ -156,10 +156,10 @@ export class Connection {
     return answer;
   }
 
-  /** Smoothed as TCP does it (RFC 6298 §2.3). */
+  /** Smoothed as TCP does it (RFC 6298 §2.3); but a link that got slower, as a full one does, has done so at once. */
   #measured(roundTripMs: number): void {
     const before = this.#roundTripMs ?? roundTripMs;
-    this.#roundTripMs = before + (roundTripMs - before) / 8;
+    this.#roundTripMs = Math.max(roundTripMs, before + (roundTripMs - before) / 8);
   }
 
   #reopen(): void {
