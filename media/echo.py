@@ -286,7 +286,8 @@ def _is_whole(media: MediaDescription) -> bool:
 
 
 def _can_be_called(line: str) -> bool:
-    """An address of somebody else, over UDP: no name (mDNS hides an address that this server could not find anyway)."""
+    """An address of somebody else, over UDP: no name (mDNS hides an address that this server could not find anyway), and
+    nothing that only this machine's own link knows, such as a cloud's metadata service."""
     words = line.split()
     if len(words) < 6 or words[2].lower() != "udp":
         return False
@@ -294,4 +295,12 @@ def _can_be_called(line: str) -> bool:
         address = ipaddress.ip_address(words[4])
     except ValueError:
         return False
-    return not (address.is_loopback or address.is_multicast or address.is_unspecified)
+    address = getattr(address, "ipv4_mapped", None) or address
+    broadcast = address.version == 4 and address.is_reserved
+    return not (
+        address.is_loopback
+        or address.is_multicast
+        or address.is_unspecified
+        or address.is_link_local
+        or broadcast
+    )

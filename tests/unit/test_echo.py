@@ -68,6 +68,10 @@ def test_K6_an_offer_of_sound_is_taken() -> None:
         candidate("127.0.0.1"),
         candidate("::1"),
         candidate("224.0.0.251"),
+        candidate("::ffff:127.0.0.1"),
+        candidate("169.254.169.254"),
+        candidate("fe80::1"),
+        candidate("255.255.255.255"),
         candidate("0.0.0.0"),  # noqa: S104 - this is what is refused
         candidate("3b8e0f0e-9d3b-4b5e-8b52-1f1f6f6c3f6a.local"),
         candidate("192.0.2.7", transport="TCP"),
