@@ -57,7 +57,7 @@ async def echoing(at_once: int = 1, ice: IceServers | None = None) -> AsyncItera
             await peers.stop(5)
         assert len(peers) == 0
         await until(lambda: threading.active_count() <= before[1] + executors(), "the threads to end")
-        assert len(psutil.Process().net_connections()) <= before[0]
+        await until(lambda: len(psutil.Process().net_connections()) <= before[0], "the sockets to be closed")
 
 
 def executors() -> int:
