@@ -19,7 +19,7 @@ WEB_SOURCES := $(shell find web_client -type f -not -path '*/node_modules/*' -no
 # A `dist` that somebody deleted is made again, whatever the stamp says.
 WEB_GONE := $(if $(wildcard web_client/dist),,always)
 
-.PHONY: help setup run test check faults fix lock wheel bench clean system-packages always
+.PHONY: help setup run test check faults network fix lock wheel bench clean system-packages always
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -62,6 +62,9 @@ faults: setup system-packages ## kills, cuts and failovers for ten minutes: is e
 	$(BIN)/python -m tests.faults $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(STAGE),--stage $(STAGE))
 
+network: setup system-packages ## calls on bad networks: cuts, moves, routers, firewalls, as a Markdown table (fifteen minutes; ONLY=words)
+	$(BIN)/python -m pytest tests/network -m network $(if $(ONLY),-k "$(ONLY)")
+
 check: setup ## style, types, imports, schema, lock files; changes nothing, needs no network
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -77,8 +80,8 @@ fix: setup ## let ruff repair what it can
 
 # What the tests need and no Python or npm package brings. Elsewhere than on Debian as root it is
 # the developer's own business; a test that misses its program says so (and fails in CI).
-SYSTEM_PACKAGES := chromium coturn faketime firefox-esr haproxy iproute2 postgresql redis-server
-SYSTEM_PROGRAMS := chromium turnserver faketime firefox-esr haproxy ip redis-server
+SYSTEM_PACKAGES := chromium coturn faketime firefox-esr haproxy iproute2 nftables postgresql redis-server
+SYSTEM_PROGRAMS := chromium turnserver faketime firefox-esr haproxy ip nft redis-server
 system-packages:
 	@missing=; \
 	for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \

@@ -41,6 +41,9 @@ CLOSE_S: Final = 2.0
 """What a replaced check waits for its predecessor's end. A relay that went away may hold that up longer; its place is taken
 until then."""
 
+CLOSED_S: Final = 40.0
+"""After this a check's place is free whatever became of its end; aioice tells a relay good-bye for 32 s."""
+
 FRAMES_MAX: Final = 64
 """Frames that may wait to be sent, about two seconds of video; one more is dropped, as a full network would."""
 
@@ -122,12 +125,14 @@ class EchoPeers:
         connection = RTCPeerConnection(
             RTCConfiguration(iceServers=_usable(self._servers()), bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
-        over = asyncio.Event()
+        over, closed = asyncio.Event(), asyncio.Event()
 
         @connection.on("connectionstatechange")
         def changed() -> None:
             if connection.connectionState in ("closed", "failed"):
                 over.set()
+            if connection.connectionState == "closed":
+                closed.set()
 
         try:
             async with asyncio.timeout(SETUP_S):
@@ -142,7 +147,13 @@ class EchoPeers:
                 answered.set_exception(error)
         finally:
             answered.cancel()
-            await connection.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSED_S):
+                    if connection.signalingState == "closed":
+                        # It closes itself already: who is cancelled while waiting in `close` takes that down with him.
+                        await closed.wait()
+                    else:
+                        await connection.close()
 
 
 def _usable(servers: Sequence[Server]) -> list[RTCIceServer]:

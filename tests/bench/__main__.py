@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import acks, nodes, people, sockets, store
+from tests.bench import acks, echo, nodes, people, sockets, store
 from tests.bench.page import Say, machine
 
 PREFACE = """# What it costs, measured
@@ -26,6 +26,7 @@ PARTS: dict[str, Part] = {
     "store": store.measure,
     "acks": acks.measure,
     "people": people.measure,
+    "echo": echo.measure,
 }
 
 

@@ -16,7 +16,8 @@ import pytest_asyncio
 
 from tests.browser.conftest import OpenTab
 from tests.browser.meeting import Meeting
-from tests.support.chromium import ChromiumTab
+from tests.support.axe import violations
+from tests.support.chromium import ChromiumTab, chromium, new_context
 from tests.support.condition import until
 from tests.support.figures import measured
 from tests.support.people import Pair
@@ -97,16 +98,22 @@ class Faulty(Meeting):
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def faulty(open_tab: OpenTab, server: Server, pair: Pair) -> Faulty:
-    """Both in a call."""
+async def entered(open_tab: OpenTab, server: Server, pair: Pair) -> Faulty:
+    """Both in the room."""
     mentor = await open_tab()
     await mentor.page.context.add_init_script(FAULTS)
     signals = Signals(mentor)
     meeting = Faulty(server, pair, mentor, await open_tab())
     meeting.signals = signals
     await asyncio.gather(meeting.mentor.enter(pair.mentor.link), meeting.mentee.enter(pair.mentee.link))
-    await meeting.call()
     return meeting
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def faulty(entered: Faulty) -> Faulty:
+    """Both in a call."""
+    await entered.call()
+    return entered
 
 
 class Quiet:
@@ -160,6 +167,16 @@ async def test_an_unplugged_camera_is_captured_again_by_itself(faulty: Faulty) -
         assert await faulty.mentor.has("button", "Stop camera")
 
 
+async def test_a_camera_that_the_system_took_away_is_captured_again_by_itself(faulty: Faulty) -> None:
+    held = await faulty.used("video")
+    async with Quiet(faulty):
+        await faulty.fault("end('video')")
+        await faulty.camera_used()
+        assert await faulty.used("video") == held
+        await faulty.mentee.sees_and_hears()
+        assert "camera is now" not in await faulty.mentor.page.inner_text("body")
+
+
 async def test_back_to_the_camera_that_was_in_use_when_it_is_plugged_in_again(faulty: Faulty) -> None:
     before = await faulty.used("video")
     async with Quiet(faulty):
@@ -171,11 +188,15 @@ async def test_back_to_the_camera_that_was_in_use_when_it_is_plugged_in_again(fa
         await faulty.mentee.sees_and_hears()
 
 
-async def test_the_last_camera_unplugged_is_explained_and_taken_again_when_it_is_back(faulty: Faulty) -> None:
+async def test_the_last_camera_unplugged_is_explained_and_taken_again_when_it_is_back(
+    faulty: Faulty, artifacts: Path
+) -> None:
     began = time.monotonic()
     await faulty.fault("unplug('video', true)")
     await faulty.mentor_reads("camera is not connected any longer", "plug it in again", timeout_s=FOUND_S)
     measured("last camera unplugged to its explanation", time.monotonic() - began, "s")
+    await faulty.mentor.picture(artifacts / "screens" / "camera-unplugged.png")
+    assert await violations(faulty.mentor.page) == []
     assert await faulty.mentor.has("button", "Start camera")
     await faulty.mentee_reads("camera off")
     sound = (await faulty.mentee.received()).audio
@@ -231,7 +252,9 @@ async def test_a_camera_that_slept_is_captured_again_when_the_page_is_in_front(f
         assert "held back" not in await faulty.mentor.page.inner_text("body")
 
 
-async def test_a_microphone_that_is_plugged_in_is_offered_and_not_switched_to(faulty: Faulty) -> None:
+async def test_a_microphone_that_is_plugged_in_is_offered_and_not_switched_to(
+    faulty: Faulty, artifacts: Path
+) -> None:
     held = await faulty.used("audio")
     async with Quiet(faulty):
         await faulty.mentor.press("Settings")
@@ -243,19 +266,24 @@ async def test_a_microphone_that_is_plugged_in_is_offered_and_not_switched_to(fa
         await faulty.mentor.press("Close")
         assert await faulty.used("audio") == held
         await faulty.mentor_reads(f"“{headset.lower()}” is connected")
+        await faulty.mentor.picture(artifacts / "screens" / "device-offered.png")
+        assert await violations(faulty.mentor.page) == []
         await faulty.mentor.press("Use it")
         await faulty.uses("audio", headset)
         await faulty.mentee.sees_and_hears()
 
 
-async def test_without_any_microphone_one_that_is_plugged_in_is_taken(faulty: Faulty) -> None:
-    await faulty.fault("unplug('audio', true)")
-    await faulty.mentor_reads("microphone is not connected any longer")
-    await faulty.mentee_reads("is muted")
-    async with Quiet(faulty):
-        await faulty.fault("plugIn()")
-        await faulty.mentee.sees_and_hears()
-    assert await faulty.mentor.has("button", "Mute microphone")
+async def test_without_any_microphone_one_that_is_plugged_in_is_taken(entered: Faulty) -> None:
+    await entered.fault("unplug('audio', true)")
+    await entered.mentor.press("Join call")
+    await entered.mentee.press("Join call")
+    await asyncio.gather(*(tab.call_is("connected") for tab in (entered.mentor, entered.mentee)))
+    await entered.mentor_reads("no microphone was found", "you are seen, but not heard")
+    await entered.mentee_reads("is muted")
+    async with Quiet(entered):
+        await entered.fault("plugIn()")
+        await entered.mentee.sees_and_hears()
+    assert await entered.mentor.has("button", "Mute microphone")
 
 
 async def test_switching_camera_microphone_and_speaker_does_not_negotiate(faulty: Faulty) -> None:
@@ -273,3 +301,39 @@ async def test_switching_camera_microphone_and_speaker_does_not_negotiate(faulty
         await choose(faulty.mentor, "Speaker", other(names["Speaker"], ""))
         await choose(faulty.mentor, "Speaker", "Standard")
         await faulty.flows()
+
+
+async def test_permission_that_comes_later_brings_camera_and_microphone_by_itself(
+    open_tab: OpenTab, server: Server, pair: Pair
+) -> None:
+    """Refused at first; then the person allows it in the address bar and need not press anything."""
+    mentor = await open_tab()
+    async with chromium(devices_allowed=False) as asking:
+        context = await new_context(asking, permissions=[])
+        mentee = await ChromiumTab.new(context)
+        await asyncio.gather(mentor.enter(pair.mentor.link), mentee.enter(pair.mentee.link))
+        await mentor.press("Join call")
+        await mentee.press("Join call")
+        await asyncio.gather(*(tab.call_is("connected") for tab in (mentor, mentee)))
+        alert = mentee.page.get_by_role("alert")
+        await alert.filter(has_text="Allow them in the address bar").wait_for()
+        await context.grant_permissions(["camera", "microphone"])
+        await mentor.sees_and_hears()
+        await alert.wait_for(state="detached")
+        await mentee.check_quiet()
+
+
+async def test_the_call_moves_to_a_second_tab_and_the_first_lets_the_devices_go(faulty: Faulty) -> None:
+    """R4, never two of you: no ghost sends on."""
+    second = await ChromiumTab.new(faulty.mentor.page.context)
+    await second.enter(await faulty.server.link(faulty.pair.mentor.email))
+    await second.press("Join call")
+    await asyncio.gather(second.sees_and_hears(), faulty.mentee.sees_and_hears())
+    await faulty.mentor.hears_status("moved", "another")
+
+    async def let_go() -> bool:
+        return [await faulty.used(kind) for kind in ("audio", "video")] == [[], []]
+
+    await until(let_go, "the first tab's devices to be free")
+    assert (await faulty.mentee.received()).open == 1
+    await second.check_quiet()

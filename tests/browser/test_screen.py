@@ -25,7 +25,7 @@ SENT = """window.__watch.connections
   .filter((track) => track?.kind === "video")
   .map(({ label, contentHint }) => `${label.split(/[:_]/)[0]} ${contentHint}`.trim())"""
 """Which pictures a page sends, and what it told the encoder of them."""
-SCREEN, CAMERA = "screen detail", "fake"
+SCREEN, CAMERA = "screen detail", "fake motion"
 KEEP_CAMERA = "Keep my camera on while I share the screen"
 
 

@@ -18,6 +18,8 @@ JOURNAL = Path(__file__).with_name("journal.js").read_text()
 STEADY_PICTURES = 10
 """So many pictures after a fault, and the call counts as repaired."""
 
+QUIET_MS = 2_500
+
 
 def now_ms() -> float:
     """The machine's clock, as the pages tell it."""
@@ -78,16 +80,35 @@ class Call:
         clicked = max(at for at, what, _ in seen["mentee"].entries if what == "click")
         return max((one.first_after(clicked) or now_ms()) - clicked for one in seen.values()) / 1000
 
+    async def end(self) -> None:
+        """The mentor leaves, and that ends it for both."""
+        for tab in self.tabs.values():
+            if await tab.has("button", "Leave call"):
+                await tab.press("Leave call")
+            await tab.call_is("ended", "idle")
+
     async def flows(self, since: float | None = None, *, timeout_s: float = 30) -> None:
         """Both see moving pictures shown after a moment (now), hear each other, are told so, and nobody has reloaded."""
-        await until(
-            self._pictures_after(since or now_ms()), "moving pictures on both sides", timeout_s=timeout_s
-        )
+        since = since or now_ms()
+        try:
+            await until(self._pictures_after(since), "moving pictures on both sides", timeout_s=timeout_s)
+        except TimeoutError as error:
+            raise TimeoutError("\n".join([str(error), *await self.timeline(since)])) from None
         for tab in self.tabs.values():
             await tab.call_is("connected")
             await tab.sees_and_hears()
         for name, seen in (await self.seen()).items():
             assert self._began.get(name, seen.began) == seen.began, f"the {name}'s page was loaded again"
+
+    async def steady(self) -> None:
+        """Wait until nothing has happened in either page for a while, and the call flows."""
+
+        async def quiet() -> bool:
+            seen = (await self.seen()).values()
+            return all(one.entries[-1][0] < now_ms() - QUIET_MS for one in seen)
+
+        await until(quiet, "two quiet pages", timeout_s=30)
+        await self.flows()
 
     def _pictures_after(self, since: float) -> Any:
         async def seen() -> bool:

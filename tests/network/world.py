@@ -14,32 +14,46 @@ from tests.support.chromium import ChromiumTab, chromium, new_context
 from tests.support.firefox import firefox
 from tests.support.needs import needs_program
 from tests.support.network_lab import GATEWAY, INTERNET, Host, NetworkLab, Port, network_lab, public
-from tests.support.relay import SECRET, Relay
 from tests.support.server import Server
 from tests.support.tab import Tab
+from tests.support.tls_front import TlsFront
+from tests.support.turn_server import SECRET, TurnServer, certificate
 
 SERVER = 10
 RELAY = 20
+TURN_PORT = 3478
+TLS_PORT = 443
 Way = Literal["udp", "tcp", "tls"]
 BrowserName = Literal["chromium", "firefox"]
 
 
 @dataclass
 class Place:
-    """Where a person sits: the machine, and its way into the net (of several, the one in use)."""
+    """Where a person sits: the machine, and its way into the net."""
 
     host: Host
     port: Port
-    other: Port | None = None
+
+
+@dataclass
+class Phone(Place):
+    """With two networks at once; `port` is Wi-Fi, which is preferred."""
+
+    mobile: Port
+
+    @property
+    def wifi(self) -> Port:
+        """The network that is lost when its owner leaves the house."""
+        return self.port
 
 
 class World:
     """A laboratory with a running server and relay; places and browsers are added as a scenario needs them."""
 
-    def __init__(self, lab: NetworkLab, server: Server, relay: Relay, stack: AsyncExitStack) -> None:
+    def __init__(self, lab: NetworkLab, server: Server, server_port: Port, stack: AsyncExitStack) -> None:
         self.lab = lab
         self.server = server
-        self.relay = relay
+        self.server_port = server_port
         self._stack = stack
         self._numbers = iter(range(30, 250))
 
@@ -57,10 +71,10 @@ class World:
         host = self.lab.host(name)
         return Place(host, self._home(host, "eth0", 100, nat, forbidden))
 
-    def phone(self, name: str) -> Place:
-        """A machine with Wi-Fi and 4G at once, each with a translating router of its own; Wi-Fi is preferred."""
+    def phone(self, name: str) -> Phone:
+        """A machine with Wi-Fi and 4G at once, each with a translating router of its own."""
         host = self.lab.host(name)
-        return Place(host, self._home(host, "wlan0", 100), self._home(host, "wwan0", 600))
+        return Phone(host, self._home(host, "wlan0", 100), self._home(host, "wwan0", 600))
 
     def _home(
         self,
@@ -90,7 +104,11 @@ class World:
             )
             return await started.tab()
         program = place.host.launcher(self.server.data.parent, needs_program("chromium", variable="CHROMIUM"))
-        flags = [f"--unsafely-treat-insecure-origin-as-secure={self.server.url}"]
+        # Camera and microphone need a secure page; a certificate that nobody knows is one here, for the relay's TLS too.
+        flags = [
+            f"--unsafely-treat-insecure-origin-as-secure={self.server.url}",
+            "--ignore-certificate-errors",
+        ]
         running = await self._stack.enter_async_context(chromium(program=program, more_flags=flags))
         context = await new_context(running)
         await context.add_init_script(JOURNAL)
@@ -109,32 +127,50 @@ async def a_world(
     *,
     ways: Sequence[Way] = (),
     stun: bool = False,
+    tls: bool = False,
     settings: Mapping[str, str] | None = None,
     program: Sequence[str] = (),
 ) -> AsyncIterator[World]:
-    """`ways`: how the relay is offered to the clients; `program` stands before the server's own command."""
+    """`ways`: how the relay is offered to the clients. `tls`: the page is behind TLS on port 443. `program` stands before
+    the server's own command."""
     async with AsyncExitStack() as stack:
         lab = stack.enter_context(network_lab())
-        machines = {}
-        for name, number in (("server", SERVER), ("relay", RELAY)):
-            machines[name] = lab.host(name)
-            lab.plug(machines[name], INTERNET, public(number), gateway=GATEWAY)
-        relay = await Relay(folder / "relay", _plain(RELAY), prefix=machines["relay"].prefix).start()
+        machines = {name: lab.host(name) for name in ("server", "relay")}
+        server_port = lab.plug(machines["server"], INTERNET, public(SERVER), gateway=GATEWAY)
+        lab.plug(machines["relay"], INTERNET, public(RELAY), gateway=GATEWAY)
+        relay = await _relay(folder / "relay", machines["relay"])
         stack.push_async_callback(relay.stop)
-        told = {"TELEMENTOR_STUN_URLS": relay.stun} if stun else {}
+        told = {"TELEMENTOR_STUN_URLS": relay.stun_url} if stun else {}
         if ways:
             told["TELEMENTOR_TURN_URLS"] = ",".join(relay.urls[way] for way in ways)
             told["TELEMENTOR_TURN_SECRET"] = SECRET
+        if tls:
+            told["TELEMENTOR_PUBLIC_URL"] = f"https://{_plain(SERVER)}"
+        (folder / "server").mkdir()
         server = Server(
             folder / "server",
             {**told, **(settings or {})},
             program=[*machines["server"].prefix, *program, needs_program("telementor")],
             host=_plain(SERVER),
         )
-        (folder / "server").mkdir()
         stack.push_async_callback(server.close)
         await server.start()
-        yield World(lab, server, relay, stack)
+        if tls:
+            seal = certificate(folder, _plain(SERVER))
+            to_port = int(server.url.rsplit(":", 1)[1])
+            front = await TlsFront(machines["server"], _plain(SERVER), TLS_PORT, to_port, seal).start()
+            stack.push_async_callback(front.stop)
+        yield World(lab, server, server_port, stack)
+
+
+async def _relay(folder: Path, host: Host) -> TurnServer:
+    folder.mkdir()
+    address = _plain(RELAY)
+    options = ["--fingerprint", f"--relay-ip={address}", f"--userdb={folder / 'turndb'}"]
+    relay = TurnServer(
+        folder, address=address, port=TURN_PORT, tls_port=TLS_PORT, host=host, name=address, options=options
+    )
+    return await relay.start()
 
 
 def _plain(number: int) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,7 +19,7 @@ from tests.support.aiortc_peer import AiortcPeer
 from tests.support.client import Client
 from tests.support.condition import until
 from tests.support.fleet import Fleet, GetBridge
-from tests.support.private_network import private_network
+from tests.support.private_network import ADDRESS, private_network
 from tests.support.server import Server
 
 
@@ -33,7 +35,7 @@ class EchoAnswer(msgspec.Struct):
 async def one_server(tmp_path_factory: pytest.TempPathFactory, get_bridge: GetBridge) -> AsyncIterator[Fleet]:
     """A server that has room for two checks, in a network of its own."""
     with private_network():
-        settings = {"TELEMENTOR_NETWORK_CHECKS_MAX": "2"}
+        settings = {"TELEMENTOR_NETWORK_CHECKS_MAX": "2", "TELEMENTOR_DRAIN_S": "1"}
         server = await Server(tmp_path_factory.mktemp("isolated"), settings).start()
         fleet = Fleet(server, "python", get_bridge)
         yield fleet
@@ -155,15 +157,33 @@ async def test_K6_a_bad_offer_changes_nothing(isolated: Fleet) -> None:
         await until(lambda: peer.frames["audio"] > before + 20, "the running check to go on")
 
 
-async def test_K6_a_browser_that_never_connects_holds_nobody_up(isolated: Fleet) -> None:
-    """T3: neither chat nor signals wait for a check, and the offer alone starts no thread and no media."""
+async def test_T3_neither_chat_nor_signals_wait_for_a_check(
+    one_server: Fleet, tmp_path: Path, get_bridge: GetBridge
+) -> None:
+    """Its STUN server says nothing, so the answer takes five seconds (K6: eight at most)."""
+    with socket.socket(type=socket.SOCK_DGRAM) as deaf:
+        deaf.bind((ADDRESS, 0))
+        settings = {"TELEMENTOR_STUN_URLS": f"stun:{ADDRESS}:{deaf.getsockname()[1]}"}
+        fleet = Fleet(await Server(tmp_path, settings).start(), "python", get_bridge)
+        try:
+            client, room = await arrived(fleet)
+            async with browser(video=False) as peer:
+                offer = {"room": room, "description": await peer.offer()}
+                answering = await client.begin("echo", offer)
+                await say(client, room, "Meanwhile.")
+                await client.done("ice", {"room": room})
+                assert not answering.done()
+                assert (await asyncio.wait_for(answering, 8))["ok"]
+        finally:
+            await fleet.close()
+            await fleet.server.close()
+
+
+async def test_K6_a_browser_that_never_connects_goes_with_its_socket(isolated: Fleet) -> None:
     client, room = await arrived(isolated)
     async with browser() as peer:
         offer = await peer.offer()
-    answering = await client.begin("echo", {"room": room, "description": offer})
-    await say(client, room, "Meanwhile.")
-    await client.done("ice", {"room": room})
-    assert (await answering)["ok"]
+    await client.done("echo", {"room": room, "description": offer})
     assert await running(isolated.server) == 1
     await client.drop()
     await until(lambda: none_runs(isolated.server), "its end with the socket", timeout_s=5)

@@ -93,6 +93,17 @@ class AiortcPeer:
         return all(self.frames[track.kind] >= GOOD_FRAMES for track in self._sent)
 
     @property
+    def remote_sdp(self) -> str:
+        """What the other side described itself by."""
+        return self._connection.remoteDescription.sdp
+
+    def vanish(self) -> None:
+        """Its network is gone: what it sends arrives nowhere, what is sent to it neither."""
+        for receiver in self._connection.getReceivers():
+            for protocol in receiver.transport.transport._connection._protocols:
+                protocol.transport.abort()
+
+    @property
     def state(self) -> str:
         """RTCPeerConnection.connectionState."""
         return self._connection.connectionState

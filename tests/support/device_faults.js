@@ -4,9 +4,10 @@
   const getUserMedia = devices.getUserMedia.bind(devices);
   const enumerateDevices = devices.enumerateDevices.bind(devices);
   const away = new Set(); // device ids
+  const none = new Set(); // kinds of which there is no device at all
   // Chromium's second fake camera: its frames reach a <video>, but no connection while there is no GPU.
   const MJPEG = "fake_device_1";
-  const silenced = new Set(); // kinds
+  const silenced = new Set(); // device ids
   const tracks = [];
   let visibility = "visible";
   let error = null;
@@ -15,7 +16,10 @@
   const live = (kind) => tracks.filter((track) => track.kind === kind && track.readyState === "live");
 
   devices.enumerateDevices = async () =>
-    (await enumerateDevices()).filter(({ deviceId, label }) => !away.has(deviceId) && label !== MJPEG);
+    (await enumerateDevices()).filter(
+      ({ deviceId, kind, label }) =>
+        !away.has(deviceId) && !none.has(kind.replace("input", "")) && label !== MJPEG,
+    );
 
   devices.getUserMedia = async (constraints) => {
     faults.asked += 1;
@@ -26,16 +30,15 @@
       if (!constraints[kind]) continue;
       const ids = there.filter((device) => device.kind === `${kind}input`).map(({ deviceId }) => deviceId);
       const exact = constraints[kind].deviceId?.exact;
-      // A device list without ids tells nothing: the browser has not been allowed yet.
-      if (away.size === 0 || ids[0] === "") continue;
       if (ids.length === 0) throw new DOMException("Requested device not found", "NotFoundError");
+      if (away.size === 0) continue;
       if (exact && !ids.includes(exact)) throw new DOMException("", "OverconstrainedError");
       if (!exact) wanted[kind] = { ...constraints[kind], deviceId: { exact: ids[0] } };
     }
     const stream = await getUserMedia(wanted);
     for (const track of stream.getTracks()) {
       tracks.push(track);
-      if (silenced.has(track.kind)) silence(track, true);
+      if (silenced.has(track.getSettings().deviceId)) silence(track, true);
     }
     return stream;
   };
@@ -44,16 +47,19 @@
   const silence = (track, muted) =>
     Object.defineProperty(track, "muted", { configurable: true, get: () => muted });
 
-  // Unplugs the device in use (and, with `all`, every other one of its kind).
-  faults.unplug = async (kind, all) => {
-    const mine = live(kind);
-    const used = new Set(mine.map((track) => track.getSettings().deviceId));
-    for (const device of await enumerateDevices())
-      if (device.kind === `${kind}input` && (all || used.has(device.deviceId))) away.add(device.deviceId);
-    for (const track of mine) {
+  // The system takes a device away, as for sleep; no list changes.
+  faults.end = (kind) => {
+    for (const track of live(kind)) {
       track.stop();
       track.dispatchEvent(new Event("ended"));
     }
+  };
+  // Unplugs the device in use (and, with `all`, every other one of its kind).
+  faults.unplug = (kind, all) => {
+    const used = live(kind).map((track) => track.getSettings().deviceId);
+    if (all) none.add(kind);
+    else for (const device of used) away.add(device);
+    faults.end(kind);
     devices.dispatchEvent(new Event("devicechange"));
   };
   faults.remove = async (label) => {
@@ -62,13 +68,14 @@
   };
   faults.plugIn = () => {
     away.clear();
+    none.clear();
     devices.dispatchEvent(new Event("devicechange"));
   };
   // The system silences a device; `anew`: what is captured from it afterwards speaks.
   faults.mute = (kind, muted, anew) => {
-    if (muted && !anew) silenced.add(kind);
-    else silenced.delete(kind);
+    if (!muted) silenced.clear();
     for (const track of live(kind)) {
+      if (muted && !anew) silenced.add(track.getSettings().deviceId);
       silence(track, muted);
       track.dispatchEvent(new Event(muted ? "mute" : "unmute"));
     }

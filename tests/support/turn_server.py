@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import socket
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from cryptography import x509
@@ -16,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.support.condition import until
 from tests.support.needs import needs_program
+from tests.support.network_lab import Host
 from tests.support.processes import with_us
 
 SECRET = "a secret that is long enough"
@@ -64,25 +66,31 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 class TurnServer:
-    """`port` is for UDP and TCP, `tls_port` for TLS. `options` are coturn's, `config` is its file instead of none."""
+    """`port` is for UDP and TCP, `tls_port` for TLS; free ones unless given. `options` are coturn's, `config` is its file
+    instead of none. `host`: the laboratory's machine that it runs on, instead of this one."""
 
     def __init__(
         self,
         folder: Path,
         *,
         address: str = "127.0.0.1",
+        port: int = 0,
+        tls_port: int = 0,
+        host: Host | None = None,
         name: str = "localhost",
         secret: str = SECRET,
         options: Sequence[str] = (),
         config: Path | None = None,
     ) -> None:
         self.address = address
-        self.port = free_port(address)
-        self.tls_port = free_port(address)
+        self.port = port or free_port(address)
+        self.tls_port = tls_port or free_port(address)
+        self._host = host
         self._log_file = folder / "turnserver.log"
         self.certificate, key = certificate(folder, name)
         source = ["-c", str(config)] if config else ["-n", "--use-auth-secret", "--no-cli", "--realm", "test"]
         self._words = [
+            *(host.prefix if host else []),
             *(needs_program("turnserver"), *source),
             *(f"--static-auth-secret={secret}", f"--listening-ip={address}"),
             *(f"--listening-port={self.port}", f"--tls-listening-port={self.tls_port}"),
@@ -103,14 +111,10 @@ class TurnServer:
                 *with_us(), *self._words, stdin=asyncio.subprocess.DEVNULL, stdout=sink, stderr=sink
             )
 
-        async def listens() -> bool:
+        def listens() -> bool:
             assert self._process.returncode is None, f"turnserver ended:\n{self.log}"
-            try:
-                _, writer = await asyncio.open_connection(self.address, self.port)
-            except OSError:
-                return False
-            writer.close()
-            return True
+            with self._host.entered() if self._host else nullcontext(), socket.socket() as probe:
+                return probe.connect_ex((self.address, self.port)) == 0
 
         await until(listens, "turnserver to listen")
         return self
@@ -127,5 +131,10 @@ class TurnServer:
         return {
             "udp": f"turn:{self.address}:{self.port}?transport=udp",
             "tcp": f"turn:{self.address}:{self.port}?transport=tcp",
-            "tls": f"turns:localhost:{self.tls_port}",
+            "tls": f"turns:{self.address if self._host else 'localhost'}:{self.tls_port}",
         }
+
+    @property
+    def stun_url(self) -> str:
+        """It is a STUN server, too."""
+        return f"stun:{self.address}:{self.port}"

@@ -41,6 +41,8 @@ interface Line {
   leg: number;
   queue: SignalQueue;
   described: Media | null;
+  /** Of our own camera, as this connection counts its pictures. */
+  source: SourceWatch | null;
 }
 
 export class LiveCall {
@@ -66,7 +68,6 @@ export class LiveCall {
   #awake: (() => void) | null = null;
   #looks: ReturnType<typeof setInterval> | undefined;
   #hintedAtMs = Number.NEGATIVE_INFINITY;
-  #source: SourceWatch | null = null;
   #weakLink = $state.raw<WeakLink>(strongLink);
 
   constructor(room: string, connection: Connection, own: OwnMedia) {
@@ -80,7 +81,13 @@ export class LiveCall {
 
   /** The link is weak, so nothing is sent of a picture that is there. */
   get soundOnly(): boolean {
-    return this.#weakLink.picture === 'none' && this.#own.outgoing.video !== null;
+    return this.#weakLink.picture === 'none' && this.#hasPicture;
+  }
+
+  /** A screen alone loads the link as a camera does. */
+  get #hasPicture(): boolean {
+    const { video, screen } = this.#own.outgoing;
+    return video !== null || screen !== null;
   }
 
   /** A reload in a call goes back into it, as it was. */
@@ -115,7 +122,6 @@ export class LiveCall {
     this.#awake?.();
     this.#awake = null;
     clearInterval(this.#looks);
-    this.#source = null;
     this.samples = {};
     this.qualities = {};
     this.#weakLink = strongLink;
@@ -234,7 +240,7 @@ export class LiveCall {
       },
     });
     link.limit(this.#picture);
-    this.#lines.set(peer, { link, leg, queue: emptyQueue, described: media });
+    this.#lines.set(peer, { link, leg, queue: emptyQueue, described: media, source: null });
     // After what is delivered in the same step: an offer that is there already is answered, not met with another.
     queueMicrotask(() => link.begin(patient));
   }
@@ -309,19 +315,18 @@ export class LiveCall {
       const sample = await line.link.look(hinted);
       if (sample === null || this.#lines.get(peer) !== line) continue;
       this.samples = { ...this.samples, [peer]: sample };
-      this.#lookAtCamera(sample);
+      this.#lookAtCamera(line, sample);
       this.#judge(peer, sample);
     }
     this.#followLink();
   }
 
   /** A camera that is live and gives no pictures is taken anew. A screen may stand still. */
-  #lookAtCamera(sample: Sample): void {
-    const [source, stuck] = lookAtSource(this.#source, sample);
-    this.#source = source;
-    if (!stuck || this.#own.screen !== null || this.#own.video === null) return;
-    this.#source = null;
-    void this.#own.recapture('video');
+  #lookAtCamera(line: Line, sample: Sample): void {
+    const camera = this.#own.screen === null && this.#own.video !== null;
+    const [source, stuck] = lookAtSource(camera ? line.source : null, sample);
+    line.source = camera && !stuck ? source : null;
+    if (stuck) void this.#own.recapture('video');
   }
 
   // Quality, and weak links
@@ -334,12 +339,15 @@ export class LiveCall {
 
   /** Only a connection that works tells how wide the link is; what is broken is for the repairs. */
   #followLink(): void {
-    const flowing = linksOf(this.state).filter(({ flow }) => flow === 'flowing');
-    const qualities = flowing.flatMap(({ peer }) => this.qualities[peer] ?? []);
+    const qualities = linksOf(this.state).flatMap(({ peer, flow }) => {
+      const quality = this.qualities[peer];
+      // Without a budget the picture itself may be what drowns the connection, and losses are all that is known.
+      const drowning = flow === 'interrupted' && quality?.samples.at(-1)?.pair?.outgoingBitsPerS == null;
+      return quality && (flow === 'flowing' || drowning) ? [quality] : [];
+    });
     if (qualities.length === 0) return;
     const told = this.#media.weak;
-    const wanted = this.#own.outgoing.video !== null;
-    this.#weakLink = follow(this.#weakLink, linkNow(qualities, performance.now()), wanted);
+    this.#weakLink = follow(this.#weakLink, linkNow(qualities, performance.now()), this.#hasPicture);
     this.#limit();
     if (this.#media.weak !== told) this.dispatch({ on: 'media', media: this.#media });
   }

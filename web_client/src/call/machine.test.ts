@@ -566,3 +566,52 @@ describe('whatever happens', () => {
     );
   });
 });
+
+describe('a mesh', () => {
+  const third = (change: Partial<PeerShown> = {}) =>
+    peer({ peer: 'x', person: 'observer', device: 'dx', ...change });
+  const trio: Input[] = [
+    { on: 'joined', answer: joined({}, ['mentor', 'mentee', 'observer']) },
+    ...enterAlone.slice(1),
+    { on: 'peer', peer: peer() },
+    { on: 'flow', peer: 'b', leg: 1, flow: 'flowing' },
+  ];
+
+  it('K1a: who cannot be reached, and cannot restart, never costs the others their connections', () => {
+    let [state] = play([...trio, { on: 'peer', peer: third({ rollback: false }) }]);
+    const asked: Effect[] = [];
+    for (let times = 0; times < 20; times++) {
+      const [next, effects] = play(
+        [
+          { on: 'flow', peer: 'x', leg: 1, flow: 'failed' },
+          { on: 'timer', name: 'repair x' },
+        ],
+        state,
+      );
+      state = next;
+      asked.push(...effects);
+    }
+    expect(dos(asked)).not.toContain('join');
+  });
+
+  it('K1a: the restarts towards one who cannot be reached get rarer', () => {
+    let [state] = play([...trio, { on: 'peer', peer: third() }]);
+    const pauses: number[] = [];
+    for (let times = 0; times < 8; times++) {
+      const [next, effects] = play(
+        [
+          { on: 'flow', peer: 'x', leg: 1, flow: 'failed' },
+          { on: 'timer', name: 'repair x' },
+        ],
+        state,
+      );
+      state = next;
+      pauses.push(
+        ...effects.flatMap((effect) =>
+          effect.do === 'timer' && effect.name === 'repair x' ? [effect.ms] : [],
+        ),
+      );
+    }
+    expect(Math.max(...pauses)).toBeGreaterThanOrEqual(60_000);
+  });
+});

@@ -259,9 +259,11 @@ function repair(state: CallState, peer: string): Step {
   const bound = missing || !link.rollback ? 1 : RESTARTS_BOUND;
   const othersFlow = linksOf(state).some((other) => other.peer !== peer && other.flow === 'flowing');
   const inVain = link.restarts >= bound && (link.heard || !link.rollback);
-  if ((link.flowed && link.flow !== 'failed' && !inVain) || (link.rollback && othersFlow)) {
+  // A new leg is new for everybody: who cannot be reached never costs the others what flows, and is tried ever more rarely.
+  if ((link.flowed && link.flow !== 'failed' && !inVain) || othersFlow) {
     const restarting = { ...link, restarts: link.restarts + 1, heard: false };
-    const [resting, effects] = rest(state, restarting, RESTART_MS);
+    const pause = othersFlow && link.restarts >= bound ? pauseMs(link.restarts - bound) : RESTART_MS;
+    const [resting, effects] = rest(state, restarting, pause);
     // Who cannot restart only gets the time of it: many a path comes back by itself.
     return [resting, link.rollback ? [{ do: 'restart', peer }, ...effects] : effects];
   }

@@ -1,4 +1,5 @@
 /** What the check of the network found, and what it means for a call. Pure: echo_check.ts finds, this judges. */
+import { figuresOf } from './quality';
 import type { CandidateType, Sample } from './sample';
 
 /** What was seen between this page and the echo of the server. */
@@ -57,19 +58,20 @@ export function judge(found: Found): Verdict {
   if (found.echo !== 'answered') return { kind: found.echo };
   const first = found.looks[0];
   const last = found.looks.at(-1);
-  if (!first || !last || sum(last, 'audio', 'packets') === 0)
+  const seen = figures(found.looks);
+  if (!first || !last || !seen || sum(last, 'audio', 'packets') === 0)
     return { kind: 'nothing', why: whyNothing(found) };
-  const figures = figuresOf(first, last, found.looks);
-  const way = wayOf(found, figures);
-  const { lossShare, roundTripMs } = figures;
-  if (lossShare >= SOUND_LOSS || (roundTripMs ?? 0) >= SOUND_ROUND_TRIP_MS) return { kind: 'poor', figures };
+  const way = wayOf(found, seen);
+  const { lossShare, roundTripMs } = seen;
+  if (lossShare >= SOUND_LOSS || (roundTripMs ?? 0) >= SOUND_ROUND_TRIP_MS)
+    return { kind: 'poor', figures: seen };
   const perS = framesPerS(first, last);
   const budget = last.pair?.outgoingBitsPerS ?? null;
-  if (perS === 0) return { kind: 'sound_only', why: 'no_picture', way, figures };
-  if (lossShare >= PICTURE_LOSS) return { kind: 'sound_only', why: 'loss', way, figures };
+  if (perS === 0) return { kind: 'sound_only', why: 'no_picture', way, figures: seen };
+  if (lossShare >= PICTURE_LOSS) return { kind: 'sound_only', why: 'loss', way, figures: seen };
   if (perS < PICTURE_FRAMES_PER_S || (budget !== null && budget < PICTURE_BITS_PER_S))
-    return { kind: 'sound_only', why: 'slow', way, figures };
-  return { kind: 'all', way, figures };
+    return { kind: 'sound_only', why: 'slow', way, figures: seen };
+  return { kind: 'all', way, figures: seen };
 }
 
 function whyNothing({ offered, gathered, errors }: Found): Extract<Verdict, { kind: 'nothing' }>['why'] {
@@ -85,15 +87,13 @@ function wayOf({ offered, gathered, errors }: Found, { relay }: Figures): Way {
   return errors.some((code) => REFUSED.includes(code)) ? 'relay_refused' : 'relay_silent';
 }
 
-function figuresOf(first: Sample, last: Sample, looks: readonly Sample[]): Figures {
-  const lost = total(last, 'packetsLost') - total(first, 'packetsLost');
-  const came = total(last, 'packets') - total(first, 'packets');
-  const relayed = last.pair?.local === 'relay';
-  const told = last.sent.map(({ roundTripMs }) => roundTripMs).filter((ms) => ms !== null);
+function figures(looks: readonly Sample[]): Figures | null {
+  const seen = figuresOf(looks);
+  if (seen === null) return null;
   return {
-    roundTripMs: last.pair?.roundTripMs ?? (told.length > 0 ? Math.min(...told) : null),
-    lossShare: Math.max(lossThere(looks), lost > 0 ? lost / (lost + came) : 0),
-    relay: relayed ? (last.pair?.relayProtocol ?? 'udp') : null,
+    roundTripMs: seen.roundTripMs,
+    lossShare: Math.max(lossThere(looks), seen.received.lossShare ?? 0),
+    relay: seen.path === 'relay' ? (seen.protocol ?? 'udp') : null,
   };
 }
 
@@ -113,14 +113,6 @@ function framesPerS(first: Sample, last: Sample): number {
   return seconds > 0 ? (sum(last, 'video', 'frames') - sum(first, 'video', 'frames')) / seconds : 0;
 }
 
-function total(sample: Sample, what: 'packets' | 'packetsLost'): number {
-  return sum(sample, 'audio', what) + sum(sample, 'video', what);
-}
-
-function sum(
-  { received }: Sample,
-  kind: 'audio' | 'video',
-  what: 'packets' | 'packetsLost' | 'frames',
-): number {
+function sum({ received }: Sample, kind: 'audio' | 'video', what: 'packets' | 'frames'): number {
   return received.reduce((all, stream) => all + (stream.kind === kind ? stream[what] : 0), 0);
 }

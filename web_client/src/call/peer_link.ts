@@ -20,7 +20,7 @@ import { askForOpus } from './opus';
 import { pageCertificates } from './page_certificate';
 import { type Handshake, ownFingerprint, sameBytes, theirCertificate } from './safety_code';
 import { type Sample, sample } from './sample';
-import { shape, shapeOf } from './sending';
+import { sendKeyFrame, shape, shapeOf } from './sending';
 import type { Content } from './signal_queue';
 import { type Flow, NO_MEDIA } from './state';
 import { look, type Verdict, type Watch } from './watchdog';
@@ -63,6 +63,9 @@ const REPEAT_MS = 2_000;
 const REPEAT_MAX_MS = 16_000;
 /** How long the patient side waits for the other's first offer before it makes its own. */
 const PATIENCE_MS = 1_000;
+
+/** What comes after these builds on pictures that were lost. */
+const MISSED: ReadonlySet<Verdict> = new Set<Verdict>(['doubtful', 'silent']);
 
 export class PeerLink {
   #pc: RTCPeerConnection;
@@ -181,8 +184,10 @@ export class PeerLink {
       if (pc !== this.#pc || this.#closed) return null;
       const taken = sample(stats as unknown as Iterable<[string, unknown]>, performance.now());
       if (pc.connectionState === 'connected') {
+        const before = this.#verdict;
         [this.#watch, this.#verdict] = look(this.#watch, taken, this.#media ?? NO_MEDIA, hinted);
         if (this.#verdict === 'uneasy') this.#events.uneasy();
+        if (MISSED.has(before) && !MISSED.has(this.#verdict)) this.#pathIsBack();
         this.#events.flow(this.#flow());
       }
       return taken;
@@ -225,6 +230,15 @@ export class PeerLink {
       else this.#events.flow(this.#flow());
     };
     return pc;
+  }
+
+  /** The path was dead, probably both ways. */
+  #pathIsBack(): void {
+    this.#then(async () => {
+      const { video, screen } = this.#transceivers();
+      for (const one of [video, screen]) if (one) await sendKeyFrame(one.sender);
+      await this.#shape();
+    });
   }
 
   #disconnect(): void {
@@ -485,7 +499,11 @@ function hold(stream: MediaStream, tracks: MediaStreamTrack[]): void {
   for (const track of tracks) stream.addTrack(track);
 }
 
-function configuration({ servers, policy }: IceShown, certificates: RTCCertificate[]): RTCConfiguration {
+/** The servers and the policy as the browser wants them; without a certificate it makes one. */
+export function configuration(
+  { servers, policy }: IceShown,
+  certificates: RTCCertificate[] = [],
+): RTCConfiguration {
   return {
     certificates,
     iceServers: servers.map(({ urls, username, credential }) => ({

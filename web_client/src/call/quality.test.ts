@@ -11,7 +11,7 @@ const PAIR: Pair = {
   relayProtocol: null,
   bytesReceived: 0,
   bytesSent: 0,
-  roundTripMs: 40,
+  roundTripMs: 30,
   outgoingBitsPerS: 1_000_000,
 };
 const SENT: Sent = {
@@ -27,7 +27,7 @@ const SENT: Sent = {
   height: 360,
   framesPerS: 30,
   limitation: 'none',
-  roundTripMs: 90,
+  roundTripMs: 40,
   lossShare: 0,
 };
 const RECEIVED: Received = {
@@ -140,7 +140,7 @@ describe('the figures', () => {
       })),
     ).figures;
     expect(poor).toEqual({
-      roundTripMs: 90,
+      roundTripMs: 40,
       path: null,
       protocol: null,
       sent: { bitsPerS: 200_000, lossShare: 0, picture: null, limitation: null },

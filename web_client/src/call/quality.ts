@@ -74,7 +74,8 @@ function traffic({ sent, received }: Sample): number {
   return total(sent, 'bytes') + total(received, 'bytes');
 }
 
-function figuresOf(samples: readonly Sample[]): Figures | null {
+/** From the first to the last of these samples of one connection. */
+export function figuresOf(samples: readonly Sample[]): Figures | null {
   const first = samples[0];
   const last = samples.at(-1);
   if (!first || !last) return null;
@@ -84,7 +85,8 @@ function figuresOf(samples: readonly Sample[]): Figures | null {
   const { pair } = last;
   const relayed = pair?.local === 'relay' || pair?.remote === 'relay';
   return {
-    roundTripMs: pair?.roundTripMs ?? largest(flowing.map(({ roundTripMs }) => roundTripMs)),
+    // Checks of the path can overtake nothing and are rare; the reports of the streams tell of a queue sooner.
+    roundTripMs: largest([pair?.roundTripMs ?? null, ...flowing.map(({ roundTripMs }) => roundTripMs)]),
     path: pair === null ? null : relayed ? 'relay' : 'direct',
     protocol: pair === null ? null : pair.local === 'relay' ? pair.relayProtocol : pair.protocol,
     sent: {

@@ -81,6 +81,20 @@ export async function shape(sender: RTCRtpSender, wanted: Shape): Promise<void> 
   }
 }
 
+/**
+ * A whole picture at once, for somebody who has missed what the next ones build on: else Chromium's receiver waits up to
+ * three seconds before it asks for one. A sender that is switched on again begins with a key frame.
+ */
+export async function sendKeyFrame(sender: RTCRtpSender): Promise<void> {
+  for (const active of [false, true]) {
+    const parameters = sender.getParameters();
+    const encoding = parameters.encodings?.[0];
+    if (!encoding || encoding.active === active) return;
+    encoding.active = active;
+    await sender.setParameters(parameters).catch(() => {});
+  }
+}
+
 function isShaped(now: RTCRtpEncodingParameters, wanted: Encoding): boolean {
   return Object.entries(wanted).every(([field, value]) => now[field as keyof Encoding] === value);
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  type Content,
   emptyQueue,
   nextSignal,
   QUEUE_BOUND,
@@ -61,7 +62,7 @@ describe('K2: signals on their way', () => {
           if (one === 'description' || one === 'candidate') {
             const name = `${one}${++seq}`;
             const content =
-              one === 'candidate' ? candidate(name) : { description: { type: 'offer' as const, sdp: name } };
+              one === 'candidate' ? candidate(name) : { description: { type: 'answer' as const, sdp: name } };
             if (queue.waiting.length >= QUEUE_BOUND) return;
             queue = queued(queue, seq, 0, content);
             wanted.push(name);
@@ -85,5 +86,28 @@ describe('K2: signals on their way', () => {
         expect(arrived).toEqual(wanted);
       }),
     );
+  });
+});
+
+describe('an outage with an offer that has no answer', () => {
+  const offer = (candidates: number): Content => ({ description: { type: 'offer', sdp: `${candidates}` } });
+
+  it('K2: an offer that was said again while nothing could leave goes out once, in its last form', () => {
+    let queue = { ...emptyQueue, held: true };
+    for (let seq = 1; seq <= 300; seq++) queue = queued(queue, seq, 0, offer(seq));
+    expect(queue.waiting).toEqual([{ seq: 300, gen: 0, ...offer(300) }]);
+  });
+
+  it('K2: an answer, an offer of another generation, and what may have arrived already stay', () => {
+    const answer: Content = { description: { type: 'answer', sdp: '' } };
+    let queue = sendingSignal(queued(emptyQueue, 1, 1, offer(1)));
+    queue = queued(queue, 2, 0, answer);
+    for (const [seq, gen] of [
+      [3, 0],
+      [4, 1],
+      [5, 1],
+    ] as const)
+      queue = queued(queue, seq, gen, offer(seq));
+    expect(queue.waiting.map(({ seq }) => seq)).toEqual([1, 2, 3, 5]);
   });
 });

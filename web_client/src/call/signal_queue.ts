@@ -36,8 +36,15 @@ export function queued(queue: SignalQueue, seq: number, gen: number, content: Co
       return { ...queue, waiting: [...queue.waiting.slice(0, -1), { ...last, candidates }] };
     }
   }
-  if (queue.waiting.length >= QUEUE_BOUND) return queue;
-  return { ...queue, waiting: [...queue.waiting, { seq, gen, ...content }] };
+  const waiting = queue.waiting.filter((one) => one.seq <= queue.tried || !isSaidAgain(one, gen, content));
+  if (waiting.length >= QUEUE_BOUND) return queue;
+  return { ...queue, waiting: [...waiting, { seq, gen, ...content }] };
+}
+
+/** An offer that is repeated holds all that the one before it held: in a long outage they would pile up. */
+function isSaidAgain(waiting: Signal, gen: number, content: Content): boolean {
+  const offers = [waiting, content].every((one) => 'description' in one && one.description.type === 'offer');
+  return offers && waiting.gen === gen;
 }
 
 export function nextSignal(queue: SignalQueue): Signal | null {

@@ -25,8 +25,8 @@ export interface LinkNow {
 export interface WeakLink {
   /** What the other side gets, and is told of. */
   picture: Picture;
-  /** Since when the small picture is tried, unseen; null while it is not. */
-  tryingSinceMs: number | null;
+  /** The small picture is tried, unseen: since when, and the round trip before it; null while it is not. */
+  trial: { sinceMs: number; roundTripMs: number } | null;
   /** Since when the link has been too weak for what is sent, and since when it could do more. */
   weakSinceMs: number | null;
   strongSinceMs: number | null;
@@ -38,11 +38,11 @@ export interface WeakLink {
   lookedAtMs: number;
 }
 
-/** Sound takes about 50 kbit/s, headers included; a small picture is worth its place from 70 kbit/s on. */
-const SMALL_NEEDS_BITS_PER_S = 120_000;
+/** Sound takes about 50 kbit/s, headers included; a small picture is worth its place from 50 kbit/s on. */
+const SMALL_NEEDS_BITS_PER_S = 100_000;
 const FULL_NEEDS_BITS_PER_S = 250_000;
 /** A congestion control believes in up to 1.5 times what it sees sent: more could not be asked of the small picture. */
-const SMALL_RETURNS_BITS_PER_S = 150_000;
+const SMALL_RETURNS_BITS_PER_S = 130_000;
 const FULL_RETURNS_BITS_PER_S = 310_000;
 
 /** Where the budget tells nothing. Losses alone are often not ours to cure, so these are late. */
@@ -59,6 +59,9 @@ export const CLIMB_MS = 10_000;
 const SETTLE_MS = 4_500;
 export const TRIED_MS = 3_000;
 export const TRIAL_MS = 20_000;
+/** So much more of a round trip is felt in a talk, and the trial ends when it lasted. */
+const HARM_MS = 250;
+export const HARMED_MS = 1_000;
 export const FIRST_PAUSE_MS = 60_000;
 export const LONGEST_PAUSE_MS = 240_000;
 /** A page that was asleep knows nothing of the time between. */
@@ -66,7 +69,7 @@ const ASLEEP_MS = 3_000;
 
 export const strongLink: WeakLink = {
   picture: 'full',
-  tryingSinceMs: null,
+  trial: null,
   weakSinceMs: null,
   strongSinceMs: null,
   notBeforeMs: 0,
@@ -76,8 +79,8 @@ export const strongLink: WeakLink = {
 };
 
 /** What is really sent: a trial sends the small picture although it is shown to nobody. */
-export function sentPicture({ picture, tryingSinceMs }: WeakLink): Picture {
-  return tryingSinceMs === null ? picture : 'small';
+export function sentPicture({ picture, trial }: WeakLink): Picture {
+  return trial === null ? picture : 'small';
 }
 
 /**
@@ -91,10 +94,7 @@ export function linkNow(qualities: readonly Quality[], atMs: number): LinkNow {
       qualities.map(({ samples }) => samples.at(-1)?.pair?.outgoingBitsPerS ?? null),
       Math.max,
     ),
-    lossShare: best(
-      qualities.map(({ figures }) => figures?.sent.lossShare ?? null),
-      Math.min,
-    ),
+    lossShare: best(qualities.map(lossOf), Math.min),
     roundTripMs: best(
       qualities.map(({ figures }) => figures?.roundTripMs ?? null),
       Math.min,
@@ -108,9 +108,16 @@ function best(values: (number | null)[], choose: (...known: number[]) => number)
   return known.length > 0 ? choose(...known) : null;
 }
 
+function picture(sample: Sample | undefined): Sent | undefined {
+  return sample?.sent.find(({ kind, active }) => kind === 'video' && active);
+}
+
+/** Reports on the picture come once a second, those on sound every five: after a cut these would be believed too long. */
+function lossOf({ samples, figures }: Quality): number | null {
+  return picture(samples.at(-1))?.lossShare ?? figures?.sent.lossShare ?? null;
+}
+
 function isEased(samples: readonly Sample[]): boolean {
-  const picture = (sample: Sample | undefined): Sent | undefined =>
-    sample?.sent.find(({ kind, active }) => kind === 'video' && active);
   const first = picture(samples[0]);
   const last = picture(samples.at(-1));
   const seconds = ((samples.at(-1)?.atMs ?? 0) - (samples[0]?.atMs ?? 0)) / 1000;
@@ -123,32 +130,29 @@ export function follow(before: WeakLink, now: LinkNow, wanted: boolean): WeakLin
   const { atMs } = now;
   const asleep = atMs - before.lookedAtMs > ASLEEP_MS;
   if (!wanted || asleep) {
-    return { ...before, lookedAtMs: atMs, tryingSinceMs: null, weakSinceMs: null, strongSinceMs: null };
+    return { ...before, lookedAtMs: atMs, trial: null, weakSinceMs: null, strongSinceMs: null };
   }
-  const weak = before.picture === 'none' ? !unharmed(now, 'small') : !carries(now, before.picture);
   const strong = couldDoMore(before, now);
   const link: WeakLink = {
     ...before,
     lookedAtMs: atMs,
-    weakSinceMs: weak ? (before.weakSinceMs ?? atMs) : null,
+    weakSinceMs: isTooWeak(before, now) ? (before.weakSinceMs ?? atMs) : null,
     strongSinceMs: strong ? (before.strongSinceMs ?? atMs) : null,
   };
-  if (link.tryingSinceMs !== null) return trial(link, atMs);
-  if (link.picture !== 'none' && lasted(link.weakSinceMs, atMs, FALL_MS)) return fall(link, now);
+  if (link.trial !== null) return goOnTrying(link, link.trial.sinceMs, atMs);
+  if (lasted(link.weakSinceMs, atMs, FALL_MS)) return fall(link, now);
   if (atMs < link.notBeforeMs || !strong) return link;
-  if (link.picture === 'none') return { ...link, tryingSinceMs: atMs, strongSinceMs: null };
+  if (link.picture === 'none') {
+    return { ...link, trial: { sinceMs: atMs, roundTripMs: now.roundTripMs ?? 0 }, strongSinceMs: null };
+  }
   return lasted(link.strongSinceMs, atMs, CLIMB_MS) ? climb(link, 'full', atMs) : link;
 }
 
-/**
- * The budget has to grow from what sound needs, so only success is read from it; loss and delay say no at once. Nobody was
- * told of the trial, so its end is no change for anybody.
- */
-function trial(link: WeakLink, atMs: number): WeakLink {
+/** Nobody was told of the trial, so its end is no change for anybody. */
+function goOnTrying(link: WeakLink, sinceMs: number, atMs: number): WeakLink {
   if (lasted(link.strongSinceMs, atMs, TRIED_MS)) return climb(link, 'small', atMs);
-  const over = atMs - (link.tryingSinceMs ?? atMs) >= TRIAL_MS;
-  if (!over && !lasted(link.weakSinceMs, atMs, FALL_MS)) return link;
-  return paused({ ...link, tryingSinceMs: null }, Math.min(link.pauseMs * 2, LONGEST_PAUSE_MS), atMs);
+  if (atMs - sinceMs < TRIAL_MS && !lasted(link.weakSinceMs, atMs, HARMED_MS)) return link;
+  return paused({ ...link, trial: null }, Math.min(link.pauseMs * 2, LONGEST_PAUSE_MS), atMs);
 }
 
 function fall(link: WeakLink, now: LinkNow): WeakLink {
@@ -170,11 +174,17 @@ function climb(link: WeakLink, picture: Picture, atMs: number): WeakLink {
   return {
     ...link,
     picture,
-    tryingSinceMs: null,
+    trial: null,
     weakSinceMs: null,
     strongSinceMs: null,
     climbedAtMs: atMs,
   };
+}
+
+/** In a trial the budget has yet to grow from what sound needs: there only loss and delay say no. */
+function isTooWeak({ picture, trial }: WeakLink, now: LinkNow): boolean {
+  if (trial === null) return picture !== 'none' && !carries(now, picture);
+  return !unharmed(now, 'small') || (now.roundTripMs ?? 0) >= trial.roundTripMs + HARM_MS;
 }
 
 function carries(now: LinkNow, picture: 'full' | 'small'): boolean {
@@ -196,10 +206,10 @@ function isFree(now: LinkNow): boolean {
   return now.eased && isClean(now);
 }
 
-function couldDoMore({ picture, tryingSinceMs }: WeakLink, now: LinkNow): boolean {
+function couldDoMore({ picture, trial }: WeakLink, now: LinkNow): boolean {
   if (picture === 'full') return false;
-  if (picture === 'none' && tryingSinceMs === null) return unharmed(now, 'small');
-  if (tryingSinceMs !== null && now.atMs - tryingSinceMs < SETTLE_MS) return false;
+  if (picture === 'none' && trial === null) return unharmed(now, 'small');
+  if (trial !== null && now.atMs - trial.sinceMs < SETTLE_MS) return false;
   if (now.budgetBitsPerS === null) return isClean(now);
   if (isFree(now)) return true;
   return now.budgetBitsPerS >= (picture === 'small' ? FULL_RETURNS_BITS_PER_S : SMALL_RETURNS_BITS_PER_S);

@@ -50,6 +50,25 @@ function chime(audio: AudioContext, output: AudioNode, notesHz: readonly number[
   });
 }
 
+/** A soft tone that nobody hears, as something to send; null where there is no audio at all. */
+export function silentTone(): { track: MediaStreamTrack; stop: () => void } | null {
+  const audio = context();
+  if (!audio) return null;
+  const output = audio.createMediaStreamDestination();
+  const tone = audio.createOscillator();
+  const volume = audio.createGain();
+  volume.gain.value = 0.1;
+  tone.connect(volume).connect(output);
+  tone.start();
+  const track = output.stream.getAudioTracks()[0];
+  const stop = () => {
+    tone.stop();
+    track?.stop();
+    volume.disconnect();
+  };
+  return track ? { track, stop } : null;
+}
+
 /** The speaker test, on the chosen speaker where the browser lets one choose. */
 export async function testSpeaker(speaker: string | null): Promise<boolean> {
   const audio = context();

@@ -2,7 +2,18 @@
  * What a client may ask and what it hears (PROTOCOL.md). The shapes are the generated ones of wire.ts; this file
  * only says which answer belongs to which verb and which refusals are worth another try.
  */
-import type { Appended, CallJoined, Commands, Done, IceAnswer, Joined, Paged, Pushes, Refusal } from './wire';
+import type {
+  Appended,
+  CallJoined,
+  Commands,
+  Done,
+  EchoAnswer,
+  IceAnswer,
+  Joined,
+  Paged,
+  Pushes,
+  Refusal,
+} from './wire';
 
 interface Answers {
   'room.join': Joined;
@@ -20,6 +31,7 @@ interface Answers {
   'call.media': Done;
   'call.signal': Done;
   ice: IceAnswer;
+  echo: EchoAnswer;
 }
 
 export type Verb = keyof Commands & keyof Answers;

@@ -1,5 +1,6 @@
 /** The room as it lives: the connection feeds the pure state, the outbox is emptied into the connection. */
 import { LiveCall } from '../call/live.svelte';
+import type { Verdict } from '../call/network_check';
 import type { OwnMedia } from '../devices/own_media.svelte';
 import { Connection, type ConnectionState, type Identity } from '../protocol/connection';
 import { newDevice, newKey } from '../protocol/identity';
@@ -111,6 +112,12 @@ export class LiveRoom {
   useHere(): void {
     this.#identity = { ...this.#identity, device: newDevice() };
     this.#connection.resume(this.#identity);
+  }
+
+  /** What will work from here; loaded when somebody asks. Rejects when it is aborted. */
+  async checkNetwork(signal: AbortSignal): Promise<Verdict> {
+    const { checkNetwork } = await import('../call/echo_check');
+    return checkNetwork(this.#slug, this.#connection, signal);
   }
 
   // Entering the room
