@@ -342,6 +342,7 @@ export class LiveCall {
   #lookAtCamera(line: Line, sample: Sample): void {
     const camera = this.#own.screen === null && this.#own.video !== null;
     const [source, stuck] = lookAtSource(camera ? line.source : null, sample);
+    if (camera && line.source !== null && source.frames !== line.source.frames) this.#own.resumed('video');
     line.source = camera && !stuck ? source : null;
     if (stuck) void this.#own.recapture('video');
   }

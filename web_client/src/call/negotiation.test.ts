@@ -58,6 +58,12 @@ describe('K2, K3: what to do with a signal', () => {
     expect(hear(restarted, candidates(3, 0, 'old'), offer(4, 0))[1]).toEqual([]);
   });
 
+  it('K3: a generation that nobody can have reached is no news', () => {
+    const [n, nothing] = hear(negotiation(true), offer(1, Number.MAX_SAFE_INTEGER));
+    expect(nothing).toEqual([]);
+    expect(offerGeneration(n, true)).toBe(1);
+  });
+
   it('K3: an answer counts only for the offer that stands', () => {
     const waiting = offering(negotiation(true), 1);
     expect(hear(waiting, answer(1, 0))[1]).toEqual([]);

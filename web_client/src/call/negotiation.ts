@@ -34,6 +34,9 @@ export type Decision =
 /** Held candidates at most. At the bound the oldest go: a later generation brings its own. */
 export const HELD_CANDIDATES_BOUND = 256;
 
+/** Nobody restarts so often: a greater leap is made up, and would leave us without a number for our own. */
+export const GENERATIONS_BOUND = 1_000;
+
 export function negotiation(polite: boolean): Negotiation {
   return { polite, lastSeq: -1, settled: -1, seen: 0, offered: null, ignored: null, held: [] };
 }
@@ -48,7 +51,7 @@ export function offering(n: Negotiation, gen: number): Negotiation {
 }
 
 export function receive(n: Negotiation, signal: SignalPush): [Negotiation, Decision[]] {
-  if (signal.seq <= n.lastSeq) return [n, []];
+  if (signal.seq <= n.lastSeq || signal.gen > n.seen + GENERATIONS_BOUND) return [n, []];
   const heard = { ...n, lastSeq: signal.seq, seen: Math.max(n.seen, signal.gen) };
   if (signal.description) return receiveDescription(heard, signal.gen, signal.description);
   return receiveCandidates(heard, signal.gen, signal.candidates ?? []);

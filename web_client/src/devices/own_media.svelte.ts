@@ -190,6 +190,11 @@ export class OwnMedia {
     if (this[kind] !== null && !this.problems[kind]) this.#repair(kind, this.#loss(kind) ?? 'frozen');
   }
 
+  /** Pictures come again by themselves. */
+  resumed(kind: Kind): void {
+    if (this.problems[kind] === 'frozen') this.#well(kind);
+  }
+
   #repair(kind: Kind, loss: Loss, because: Because = 'lost'): void {
     if (!this.#inUse(kind) || this.#repairs[kind]) return;
     const repair = new AbortController();

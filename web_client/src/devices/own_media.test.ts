@@ -52,6 +52,9 @@ describe('a camera that hangs for good', () => {
     }
     expect(own.problems.video).toBe('frozen');
     expect(asked.times).toBe(1);
+    expect(own.media.video).toBe(false);
+    own.resumed('video');
+    expect(own.media.video, 'pictures came again by themselves').toBe(true);
     own.close();
   });
 });
