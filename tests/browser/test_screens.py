@@ -18,10 +18,16 @@ DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 SIZES: dict[str, dict[str, Any]] = {"desktop": DESKTOP, "phone": PHONE}
 
-pytestmark = [
-    pytest.mark.parametrize("scheme", ["light", "dark"]),
-    pytest.mark.parametrize("size", list(SIZES)),
-]
+# Each size and each scheme once; `-m slow` has the other two as well.
+pytestmark = pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        ("desktop", "light"),
+        ("phone", "dark"),
+        pytest.param("desktop", "dark", marks=pytest.mark.slow),
+        pytest.param("phone", "light", marks=pytest.mark.slow),
+    ],
+)
 
 
 class Look:
