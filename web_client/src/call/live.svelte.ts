@@ -391,6 +391,8 @@ export class LiveCall {
     const line = this.#lines.get(peer);
     // Without an answer we are soon back in the room by another way, and the machine begins anew.
     if (!(await this.#freshIce())) return;
+    // It may have come back by itself meanwhile.
+    if (linksOf(this.state).some((link) => link.peer === peer && link.flow === 'flowing')) return;
     if (line && this.#lines.get(peer) === line) line.link.restart(this.#ice);
   }
 

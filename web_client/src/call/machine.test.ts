@@ -363,6 +363,35 @@ describe('repair', () => {
     expect(dos(step(back, later)[1])).toContain('restart');
   });
 
+  it('a socket that is back before the media are missed: our network is another one, a new leg at once', () => {
+    const back: Input = { on: 'joined', answer: stillIn(1, [peer()]) };
+    const [flowing, first] = play([{ on: 'offline' }, back], play(together)[0]);
+    expect(dos(first)).not.toContain('join');
+    expect(step(flowing, flow('doubtful'))[1]).toContainEqual({ do: 'join', ask: 2, call: 'c', leg: null });
+    const [later_] = step(flowing, { on: 'timer', name: 'just_back' });
+    expect(dos(step(later_, flow('doubtful'))[1])).toEqual(['restart', 'timer']);
+  });
+
+  it('what failed for good is made anew at once, also while a restart has its time', () => {
+    const [, effects] = play([flow('doubtful'), flow('failed')], play(together)[0]);
+    expect(effects).toContainEqual({ do: 'join', ask: 2, call: 'c', leg: null });
+  });
+
+  it('of two who doubt at the same moment only the one who insists makes an offer', () => {
+    const mentee = joined({
+      you: { peer: 'a', person: 'mentee', role: 'mentee', polite: true, leg: 0, media: null },
+    });
+    const inputs: Input[] = [
+      { on: 'joined', answer: mentee },
+      ...together.slice(1, 3),
+      { on: 'peer', peer: peer({ person: 'mentor' }) },
+      flow('flowing'),
+      flow('doubtful'),
+    ];
+    expect(dos(play(inputs)[1])).not.toContain('restart');
+    expect(dos(play([...inputs, flow('interrupted')])[1])).toContain('restart');
+  });
+
   it('of two who see the same failure the patient one leaves the other time', () => {
     const mentee = joined({
       you: { peer: 'a', person: 'mentee', role: 'mentee', polite: true, leg: 0, media: null },

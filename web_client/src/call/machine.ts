@@ -14,6 +14,7 @@ import {
   FIRST_FLOW_MS,
   type Flow,
   type Input,
+  JUST_BACK_MS,
   type Link,
   linkOf,
   linksOf,
@@ -145,8 +146,9 @@ function joinedRoom(before: CallState, answer: Joined): Step {
   // K5: whatever happened to the socket, media that flows keeps its leg. Where nothing flows, a new one is cleaner.
   const flows = linksOf(state).some((link) => link.flow === 'flowing');
   if (!stillIn) return askJoin(state, flows ? phase.leg : null);
-  const [kept, effects] = keepLeg(state);
-  return [kept, [{ do: 'tell_media', call: phase.call, media: state.media }, ...effects]];
+  const [kept, effects] = keepLeg({ ...state, justBack: true });
+  const told: Effect = { do: 'tell_media', call: phase.call, media: state.media };
+  return [kept, [told, { do: 'timer', name: 'just_back', ms: JUST_BACK_MS }, ...effects]];
 }
 
 /**
@@ -253,12 +255,17 @@ function flowChanged(state: CallState, peer: string, leg: number, flow: Flow): S
  */
 function repair(state: CallState, peer: string): Step {
   const link = linkOf(state, peer);
-  if (!link || link.flow === 'flowing' || link.resting) return [state, []];
+  if (!link || link.flow === 'flowing') return [state, []];
+  // What has failed for good is not waited for.
+  if (link.resting && !(link.flowed && link.flow === 'failed')) return [state, []];
   if (!state.online || state.phase.kind !== 'in' || link.presence !== 'here') return [state, []];
   const missing = link.flow === 'sound_missing' || link.flow === 'picture_missing';
+  const moved = state.justBack && !missing;
+  // Both doubt at the same moment, and only one of them is to offer: glare costs a connection (peer_link.ts).
+  if (link.flow === 'doubtful' && link.patient && !moved) return [state, []];
   const bound = missing || !link.rollback ? 1 : RESTARTS_BOUND;
   const othersFlow = linksOf(state).some((other) => other.peer !== peer && other.flow === 'flowing');
-  const inVain = link.restarts >= bound && (link.heard || !link.rollback);
+  const inVain = moved || (link.restarts >= bound && (link.heard || !link.rollback));
   // A new leg is new for everybody: who cannot be reached never costs the others what flows, and is tried ever more rarely.
   if ((link.flowed && link.flow !== 'failed' && !inVain) || othersFlow) {
     const restarting = { ...link, restarts: link.restarts + 1, heard: false };
@@ -274,12 +281,13 @@ function repair(state: CallState, peer: string): Step {
 function rebuild(state: CallState, link: Link): Step {
   const [resting, effects] = rest(state, link, pauseMs(state.rebuilds));
   if (state.phase.kind === 'in' && state.phase.ask !== null) return [resting, effects];
-  const [asked, asking] = askJoin({ ...resting, rebuilds: state.rebuilds + 1 });
+  const [asked, asking] = askJoin({ ...resting, justBack: false, rebuilds: state.rebuilds + 1 });
   return [asked, [...asking, ...effects]];
 }
 
 function timerFired(state: CallState, name: string): Step {
   if (name === 'left') return partnerLeft(state);
+  if (name === 'just_back') return [{ ...state, justBack: false }, []];
   if (name === 'ring') {
     const { phase } = state;
     return phase.kind === 'in' && phase.note === 'ringing'

@@ -85,6 +85,7 @@ export class PeerLink {
   #restartWanted = false;
   #localGen = 0;
   #flowed = false;
+  #spoiled = false;
   /** Of the question that has no answer yet. */
   #statsAskedAtMs = Number.NEGATIVE_INFINITY;
   #watch: Watch | null = null;
@@ -261,6 +262,7 @@ export class PeerLink {
   }
 
   #flow(): Flow {
+    if (this.#spoiled) return 'failed';
     switch (this.#pc.connectionState) {
       case 'failed':
         return 'failed';
@@ -347,10 +349,17 @@ export class PeerLink {
     }
   }
 
-  /** Later, setRemoteDescription rolls our offer back by itself; before anything was agreed, a new connection is clean. */
+  /**
+   * Later, setRemoteDescription rolls our offer back by itself; before anything was agreed, a new connection is clean. After
+   * such a rollback Chromium (156) decodes the pictures and shows none of them any more, whatever is negotiated then: only
+   * a new connection brings them back, so this one counts as failed.
+   */
   #giveWay(fresh: boolean, restartLost: boolean): void {
     this.#restartWanted ||= restartLost;
-    if (!fresh) return;
+    if (!fresh) {
+      this.#spoiled = this.#flowed;
+      return;
+    }
     this.#disconnect();
     this.#tracks = [];
     this.#pc = this.#connect();

@@ -72,6 +72,8 @@ export interface CallState {
   early: readonly SignalPush[];
   asks: number;
   rebuilds: number;
+  /** We came back to the room a moment ago: media that stop now do so because our network is another one. */
+  justBack: boolean;
 }
 
 export type Input =
@@ -122,6 +124,8 @@ export const EARLY_BOUND = 128;
 export const FIRST_FLOW_MS = 15_000;
 /** Who comes back restarts by itself (K5); after so long we do. */
 export const COMING_BACK_MS = 3_000;
+/** A new socket can be there before the media are missed: so long after it they are missed for the same reason. */
+export const JUST_BACK_MS = 3_000;
 /** Restarts without success before a new connection is made. */
 export const RESTARTS_BOUND = 2;
 /** How long a restart has before the next repair: gathering at a slow relay and a dozen checks. */
@@ -151,6 +155,7 @@ export const initialCall: CallState = {
   early: [],
   asks: 0,
   rebuilds: 0,
+  justBack: false,
 };
 
 export function linksOf(state: CallState): Link[] {
