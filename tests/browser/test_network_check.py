@@ -138,11 +138,17 @@ async def relay(isolated: None, tmp_path: Path) -> AsyncIterator[TurnServer]:
     ("secret", "policy", "words"),
     [
         (SECRET, "all", ("Video and sound will work.", "direct")),
-        (SECRET, "relay", ("through the relay, as this programme wants it", "through the relay")),
-        (
+        pytest.param(
+            SECRET,
+            "relay",
+            ("through the relay, as this programme wants it", "through the relay"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "another secret than the relay's",
             "all",
             ("Video and sound will work.", "refused its key", "direct"),
+            marks=pytest.mark.slow,
         ),
         ("another secret than the relay's", "relay", ("will not work", "the relay refused its key")),
     ],
@@ -167,6 +173,7 @@ async def test_a_relay_is_told_from_a_relay_that_refuses(
         await server.close()
 
 
+@pytest.mark.slow
 async def test_the_check_in_firefox(pair: Pair, isolated: None) -> None:
     async with firefox() as other:
         tab = await other.tab()

@@ -6,6 +6,8 @@ import asyncio
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.browser.conftest import OpenTab
 from tests.browser.meeting import Meeting
 from tests.support.condition import until
@@ -87,6 +89,7 @@ async def _warned(tab: Tab) -> bool:
     return bool(await tab.has("button", "Compare again"))
 
 
+@pytest.mark.slow
 async def test_K7_chromium_and_firefox_read_the_same_code(
     open_tab: OpenTab, server: Server, pair: Pair, artifacts: Path
 ) -> None:

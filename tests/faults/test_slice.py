@@ -23,7 +23,8 @@ FAILOVER = ("primary killed, its tail rolled back",)
         ("embedded", 8, ALONE),
         ("single", 8, SHARED),
         ("sentinel", 1, FAILOVER),
-        ("replicated", 1, ("primary killed",)),
+        # What it promises is in every build in tests/integration/test_failover.py.
+        pytest.param("replicated", 1, ("primary killed",), marks=pytest.mark.slow),
         ("cluster", 1, FAILOVER),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -17,10 +17,21 @@ FREEZE_S = 3.0
 BOTH_FREEZE_S = 6.0
 
 
+async def _begin(call: Call, phones: Sequence[Phone], outcome: Outcome) -> None:
+    """A call over Wi-Fi. With 4G there as well a browser may choose that: then they call again, at most five times."""
+    for _ in range(5):
+        outcome.first_pictures_s.append(await call.begin())
+        try:
+            for phone in phones:
+                await phone.is_on_wifi()
+            return
+        except TimeoutError:
+            await call.end()
+    pytest.fail("no call took the way over Wi-Fi")
+
+
 async def _handover(call: Call, phones: Sequence[Phone], outcome: Outcome, *, dark_s: float = 0) -> None:
     """Wi-Fi goes away; where 4G was not there already, it comes after `dark_s`."""
-    for phone in phones:
-        await phone.is_on_wifi()
     lost = now_ms()
     for phone in phones:
         phone.wifi.lose()
@@ -38,8 +49,8 @@ async def _handover(call: Call, phones: Sequence[Phone], outcome: Outcome, *, da
 @pytest.mark.parametrize(
     ("browser", "times"),
     [
-        ("chromium", 3),
-        pytest.param("chromium", 20, marks=[pytest.mark.slow, pytest.mark.timeout(240)]),
+        ("chromium", 1),
+        pytest.param("chromium", 20, marks=[pytest.mark.slow, pytest.mark.timeout(480)]),
         pytest.param("firefox", 5, marks=[pytest.mark.slow, pytest.mark.timeout(180)]),
     ],
 )
@@ -51,7 +62,7 @@ async def test_from_wifi_to_4g(
     phone = world.phone("mentee")
     call = await world.meet(world.behind_router("mentor"), phone, browser)
     for _ in range(times):
-        outcome.first_pictures_s.append(await call.begin())
+        await _begin(call, [phone], outcome)
         await _handover(call, [phone], outcome)
         await call.end()
         phone.wifi.gain()
@@ -65,7 +76,7 @@ async def test_4g_is_there_only_after_wifi_is_gone(new_world: NewWorld, outcome:
     phone = world.phone("mentee")
     phone.mobile.lose()
     call = await world.meet(world.behind_router("mentor"), phone)
-    outcome.first_pictures_s = [await call.begin()]
+    await _begin(call, [phone], outcome)
     await _handover(call, [phone], outcome, dark_s=1)
     assert max(outcome.freezes_s) < 1 + FREEZE_S, outcome.freezes_s
 
@@ -77,7 +88,7 @@ async def test_both_change_networks_at_once(new_world: NewWorld, outcome: Outcom
     phones = [world.phone("mentor"), world.phone("mentee")]
     call = await world.meet(*phones)
     for _ in range(3):
-        outcome.first_pictures_s.append(await call.begin())
+        await _begin(call, phones, outcome)
         await _handover(call, phones, outcome)
         await call.end()
         for phone in phones:

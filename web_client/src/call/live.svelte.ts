@@ -112,6 +112,8 @@ export class LiveCall {
 
   dispatch(input: Input): void {
     if (input.on === 'joined') this.#renewIce(input.answer.ice);
+    // A network that changed while nobody called is found out now, and not by a question that waits ten seconds.
+    if (input.on === 'press_join') void this.#freshIce();
     const before = this.state.phase.kind;
     const [next, effects] = step(this.state, input);
     this.state = next;
