@@ -374,7 +374,6 @@ export const en = {
     test: 'Test the speaker',
     tested: 'You should have heard three notes.',
     testFailed: 'The speaker could not be tested.',
-    close: 'Close',
     preview: 'Your picture appears here after the check.',
     problem: deviceProblem,
     bothProblem,
