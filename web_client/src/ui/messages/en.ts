@@ -352,7 +352,6 @@ export const en = {
     copy: 'Copy for support', // (name)
     copied: 'Copied. It holds no names, no addresses and nothing of what was said.',
     copyFailed: 'Your browser does not allow copying. Select this text and copy it:',
-    close: 'Close',
     soundOnly: 'Weak link: sound only. Video comes back by itself.',
     partnerWeak: (name: string) => `${name}’s link is weak: sound only for now`,
     saver: 'Data saver', // (name)
@@ -374,6 +373,7 @@ export const en = {
     test: 'Test the speaker',
     tested: 'You should have heard three notes.',
     testFailed: 'The speaker could not be tested.',
+    close: 'Close',
     preview: 'Your picture appears here after the check.',
     problem: deviceProblem,
     bothProblem,
