@@ -173,7 +173,7 @@ async def test_a_relay_is_told_from_a_relay_that_refuses(
         await server.close()
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # 13 s, and every build has calls with Firefox
 async def test_the_check_in_firefox(pair: Pair, isolated: None) -> None:
     async with firefox() as other:
         tab = await other.tab()

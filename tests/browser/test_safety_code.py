@@ -89,7 +89,7 @@ async def _warned(tab: Tab) -> bool:
     return bool(await tab.has("button", "Compare again"))
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # 12 s, and every build has calls with Firefox
 async def test_K7_chromium_and_firefox_read_the_same_code(
     open_tab: OpenTab, server: Server, pair: Pair, artifacts: Path
 ) -> None:
