@@ -86,7 +86,7 @@ dup: boolean
 }
 /**
  * C1. `device` is one tab or app instance. Without `token` a log-in cookie counts; `login` says which of a browser's
- *     several (an addition to C1: two personal links in two tabs are two people).
+ * several (an addition to C1: two personal links in two tabs are two people).
  */
 export interface Auth {
 v: number
@@ -111,8 +111,8 @@ seconds: number
 /**
  * K1: start, answer or resume the room's call.
  * 
- *     `call` resumes that very call silently. `leg` says "I still hold the connections of this leg of mine" (K5): the server
- *     keeps the leg if it is still the newest of that call, and the partner rebuilds nothing.
+ * `call` resumes that very call silently. `leg` says "I still hold the connections of this leg of mine" (K5): the server
+ * keeps the leg if it is still the newest of that call, and the partner rebuilds nothing.
  */
 export interface CallJoin {
 room: string
@@ -156,7 +156,7 @@ rollback?: boolean
 }
 /**
  * What a device sends in the call. The strict `commands.Media` as it is kept and shown: read tolerantly, because a
- *     node of the next version may have written it.
+ * node of the next version may have written it.
  */
 export interface MediaShown {
 audio: boolean
@@ -470,7 +470,7 @@ read: (string | null)
 }
 /**
  * A device in a room as the others see it (R1, R5). `media` is null outside the call. `rollback: false` (an addition):
- *     this peer cannot roll back, so the other side of it is polite (K3).
+ * this peer cannot roll back, so the other side of it is polite (K3).
  */
 export interface PeerShown {
 peer: string
