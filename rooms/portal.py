@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from rooms import zones
 from rooms.availability import DAYS_MAX, Date, Hours, Slot
@@ -113,3 +113,9 @@ class SessionsShown(Sent, frozen=True):
 
     ok: bool
     sessions: list[Session]
+
+
+PORTAL: Final[tuple[type[Struct], ...]] = (
+    ProfileChange, Hours, SlotsAsked, Me, ProfileShown, FeedMade, SlotsShown, SessionsShown,
+)  # fmt: skip
+"""Every object that only the HTTP door knows."""
