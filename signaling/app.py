@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import gc
 import resource
+import secrets
 import signal
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,11 @@ from rooms.call import CallRules
 from rooms.errors import RoomError, Unavailable
 from rooms.membership import RoomRecord
 from rooms.pushes import IceServer, IceShown, PersonPush, Policy
+from rooms.schedule import Change, Rules
+from rooms.session import MINUTE_MS
 from signaling.access import Access
 from signaling.addresses import Addresses, AddressRate
+from signaling.api import Api
 from signaling.check import durability, ice_servers, relay_set_up
 from signaling.data_folder import DataFolder
 from signaling.door import Door
@@ -35,16 +39,20 @@ from signaling.housekeeping import Housekeeping
 from signaling.hub import Hub
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
+from signaling.outbox import Outbox
 from signaling.packets import pack
 from signaling.service import Rates, Service
+from signaling.sessions import Sessions
 from signaling.settings import Settings, SettingsError
 from signaling.sockets import SocketLimits, SocketServer
 from signaling.stores.channels import Channels
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
+from signaling.stores.profiles import Profiles
 from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import Registry, person_channel
+from signaling.stores.schedule import Backlog, Schedule
 from signaling.stores.turns import Turns
 from signaling.web import Web
 
@@ -81,6 +89,10 @@ LEAVE_S = 0.7
 
 WHOLE_STOP_S = 9.5
 """From SIGTERM to the end of the embedded store; 10 s are promised (C3)."""
+
+
+NO_HOST = "telementor.invalid"
+"""What stands in a session's `uid` where no `public_url` is set (RFC 2606 §2)."""
 
 
 def now_ms() -> int:
@@ -125,6 +137,25 @@ class Node:
             settings.network_checks_max, lambda: ice.configuration("network-check", now_ms()).servers
         )
         self.metrics.echoes.set_function(lambda: len(self.echoes))
+        limits = _limits(settings)
+        self.schedule = Schedule(
+            directory.database,
+            rules=_rules(settings),
+            host=urlsplit(public_url or "").hostname or NO_HOST,
+            open_max=settings.sessions_open_max,
+            now_ms=now_ms,
+            new_id=lambda: str(uuid.uuid4()),
+            new_secret=lambda: secrets.token_hex(16),
+        )
+        self.outbox = Outbox(self.schedule, room_log, self._backlog)
+        self.sessions = Sessions(
+            self.schedule,
+            self.outbox,
+            limits,
+            per_s=settings.session_changes_per_s,
+            burst=settings.session_changes_burst,
+            on_change=self._session_changed,
+        )
         self.service = Service(
             node=name,
             room_log=room_log,
@@ -132,7 +163,8 @@ class Node:
             registry=self.registry,
             hub=self.hub,
             nodes=self.nodes,
-            limits=_limits(settings),
+            sessions=self.sessions,
+            limits=limits,
             rates=Rates(
                 chat_per_s=settings.chat_per_s,
                 chat_burst=settings.chat_burst,
@@ -190,6 +222,23 @@ class Node:
         self.nodes.on_late = self.sockets.ask_to_resume
         self.nodes.on_left = self.service.disconnected
         self.web = Web(
+            api=Api(
+                door=door,
+                addresses=AddressRate(
+                    addresses, settings.requests_per_s, settings.requests_burst, limited.labels("request").inc
+                ),
+                per_s=settings.api_per_s,
+                burst=settings.api_burst,
+                memberships=directory,
+                profiles=Profiles(directory.database, now_ms),
+                sessions=self.sessions,
+                room_log=room_log,
+                online=self._online,
+                limits=limits,
+                rules=_rules(settings),
+                origin=public_url,
+                now_ms=now_ms,
+            ),
             door=door,
             enters=AddressRate(
                 addresses, settings.enters_per_s, settings.enters_burst, limited.labels("enter").inc
@@ -216,6 +265,7 @@ class Node:
             tasks.create_task(self.access.run(), name="access")
             tasks.create_task(self.hub.sweep(), name="sweep")
             tasks.create_task(self.housekeeping.run(), name="housekeeping")
+            tasks.create_task(self.outbox.run(), name="outbox")
 
     async def drain(self) -> None:
         """C3: not ready; behind a proxy, a moment in which its health check sees that and new sockets are still taken; then
@@ -305,6 +355,18 @@ class Node:
             for person in set(persons) - online:
                 push = pack(PersonPush(room=record.slug, person=person, online=False))
                 self.hub.whisper(resident, "person", push)
+
+    def _session_changed(self, change: Change) -> None:
+        for happened in change.events:
+            self.metrics.sessions.labels(happened.__struct_config__.tag).inc()
+
+    def _backlog(self, backlog: Backlog) -> None:
+        self.metrics.outbox_pending.set(backlog.pending)
+        oldest_ms = backlog.oldest_ms
+        self.metrics.outbox_oldest.set(0 if oldest_ms is None else max(0, now_ms() - oldest_ms) / 1000)
+
+    async def _online(self, persons: Collection[str]) -> set[str]:
+        return await self.registry.online(persons, self.nodes.alive, unknown=False)
 
     async def _access_changed(self, person: str) -> None:
         await self.registry.publish(person_channel(person), b"A")
@@ -470,6 +532,15 @@ def _limits(settings: Settings) -> Limits:
         candidate_bytes=settings.candidate_bytes,
         page_default=settings.page_default,
         page_max=settings.page_max,
+        minutes_max=settings.session_minutes_max,
+    )
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        proposal_ms=settings.session_proposal_hours * 60 * MINUTE_MS,
+        buffer_ms=settings.session_buffer_minutes * MINUTE_MS,
+        minutes_max=settings.session_minutes_max,
     )
 
 
