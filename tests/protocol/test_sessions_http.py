@@ -15,7 +15,6 @@ import pytest
 import pytest_asyncio
 from jsonschema import Draft202012Validator
 
-from tests.protocol.conftest import OpenServer
 from tests.protocol.phrases import join, meet, new_key, say
 from tests.support.api import Api, Document
 from tests.support.condition import until
@@ -619,24 +618,3 @@ async def test_slots_say_whose_hours_they_are_outside_of(as_: As, pair: Pair) ->
 )
 async def test_t4_a_wrong_parameter_is_named(as_: As, pair: Pair, query: dict[str, Any], field: str) -> None:
     assert (await as_(pair.mentor).ask("GET", slots_of(pair.room, **query))).error == (400, "invalid", field)
-
-
-# ----------------------------------------------------------------------------------------------- rates
-
-
-async def test_requests_are_bounded_for_each_person_and_address(
-    own_server: OpenServer, document: Document
-) -> None:
-    server = await own_server(API_PER_S=1, API_BURST=5, REQUESTS_PER_S=1, REQUESTS_BURST=30)
-    pair = await server.pair()
-    async with aiohttp.ClientSession() as session:
-        api = Api(session, server.url, document, Authorization=f"Bearer {pair.mentor.token}")
-        answers = [await api.ask("GET", "/api/me") for _ in range(8)]
-        assert [answer.status for answer in answers[:5]] == [200] * 5
-        assert answers[-1].error[:2] == (429, "limited")
-        assert int(answers[-1].headers["Retry-After"]) >= 1
-        other = Api(session, server.url, document, Authorization=f"Bearer {pair.mentee.token}")
-        assert (await other.ask("GET", "/api/me")).status == 200, "each has their own"
-        nobody = Api(session, server.url, document)
-        statuses = {(await nobody.ask("GET", "/api/openapi.json")).status for _ in range(40)}
-        assert statuses == {200, 429}
