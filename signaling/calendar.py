@@ -55,16 +55,15 @@ _UNSEEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TURNING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 """Marks that turn the direction of what follows: a name must not turn the line it stands in (Unicode TR 36 §2.7)."""
 
+_LEFT_TO_RIGHT: Final = "\u200e"
 
-class Shown(Struct, frozen=True):
-    """A session as one of its two people, the reader, is shown it. `room_url` is the same for ever (S1), `organizer` an
-    address made by `organizer_address`."""
 
-    session: Session
+class Side(Struct, frozen=True, kw_only=True):
+    """A room from the side of one of its two people, who reads what we write. `room_url` is the same for ever (S1)."""
+
     reader: Person
     partner: Person
     room_url: str
-    organizer: str
 
     @property
     def texts(self) -> Texts:
@@ -74,6 +73,13 @@ class Shown(Struct, frozen=True):
     def when(self, start_ms: int) -> str:
         """A moment on the clocks of both."""
         return when(self.texts, start_ms, self.reader.tz, self.partner.tz, one_line(self.partner.name))
+
+
+class Shown(Side, frozen=True, kw_only=True):
+    """A session of that room. `organizer` is an address made by `organizer_address`."""
+
+    session: Session
+    organizer: str
 
 
 def session_ics(shown: Shown, method: Method, now_ms: int) -> bytes:
@@ -104,13 +110,17 @@ def organizer_address(mail_from: str, secret: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """What somebody named themselves, fit for a header, a subject and the middle of a sentence."""
+    """What somebody named themselves, fit for a header, a subject and the middle of a sentence. One that is written from
+    right to left ends with a mark, so that what stands behind it keeps its order."""
     kept = (
         " " if unicodedata.category(character) in _UNSEEN else character
         for character in text
         if character not in _TURNING
     )
-    return " ".join("".join(kept).split())
+    line = " ".join("".join(kept).split())
+    return (
+        f"{line}{_LEFT_TO_RIGHT}" if any(unicodedata.bidirectional(c) in ("R", "AL") for c in line) else line
+    )
 
 
 def _calendar(method: Method) -> Calendar:

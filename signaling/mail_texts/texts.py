@@ -1,7 +1,8 @@
 """Which texts there are. A language is one value of `Texts`, so none of them can be forgotten.
 
-What stands in braces is filled in: `partner`, `site`, `when` (both local times), `minutes`, `url`, and parts of a date. No
-text may depend on somebody's gender, which nobody is asked for.
+What stands in braces is filled in: `partner`, `name` (the reader's), `site`, `short` (date and time for a subject),
+`minutes`, `url`, `reason`, and the parts of a date. No text may depend on somebody's gender, which nobody is asked for. All
+scripts so far are written from left to right.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ class Letter(Struct, frozen=True):
 
 
 class Texts(Struct, frozen=True, kw_only=True):
-    """`direction` is that of the script (HTML `dir`). Week days begin with Monday."""
+    """`language` is a BCP 47 tag. Week days begin with Monday."""
 
     language: str
-    direction: str = "ltr"
 
     weekdays: tuple[str, str, str, str, str, str, str]
     weekdays_short: tuple[str, str, str, str, str, str, str]
