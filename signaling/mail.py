@@ -7,7 +7,10 @@ Outlook refuses another one. Every link leads to the room and does nothing by be
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -21,7 +24,7 @@ from msgspec import Struct
 from rooms.session import Proposal
 from signaling.calendar import Method, Shown, Side, one_line, session_ics
 from signaling.mail_texts.both_times import short
-from signaling.mail_texts.texts import Letter, Texts
+from signaling.mail_texts.texts import Letter
 from signaling.stores.notices import Kind
 
 METHODS: Final[dict[Kind, Method]] = {"request": "REQUEST", "confirmed": "REQUEST", "cancel": "CANCEL"}
@@ -29,6 +32,20 @@ METHODS: Final[dict[Kind, Method]] = {"request": "REQUEST", "confirmed": "REQUES
 
 _POLICY: Final = SMTP.clone(cte_type="7bit")
 """Not every mail server takes 8 bit (RFC 6152)."""
+
+_HTML: Final = """<!doctype html>
+<html lang="{language}">
+<head><meta charset="utf-8"><meta name="color-scheme" content="light dark"></head>
+<body style="{style}">
+{paragraphs}
+<p><a href="{url}" style="{button_style}">{button}</a></p>
+<p><small>{url}</small></p>
+<hr>
+<p><small>{footer}</small></p>
+</body>
+</html>
+"""
+"""No pictures, nothing from elsewhere, no script."""
 
 _STYLE: Final = "font:16px/1.5 system-ui,sans-serif;max-width:34em;margin:1em auto;padding:0 1em"
 _BUTTON: Final = "display:inline-block;padding:.6em 1.2em;border-radius:.4em;background:#14532d;color:#fff"
@@ -57,8 +74,8 @@ class Sender(Struct, frozen=True):
         return urlsplit(self.public_url).netloc
 
     @property
-    def header(self) -> Address:
-        return Address(parseaddr(self.mail_from)[0] or "Telementor", addr_spec=self.address)
+    def name(self) -> str:
+        return parseaddr(self.mail_from)[0] or "Telementor"
 
 
 def message_id(sender: Sender, *identity: str | int) -> str:
@@ -67,33 +84,44 @@ def message_id(sender: Sender, *identity: str | int) -> str:
     return f"<{name}@{sender.domain}>"
 
 
+class Mail(Struct, frozen=True):
+    """Finished: whom it is handed over for (RFC 5321 RCPT), and all of its bytes."""
+
+    recipient: str
+    content: bytes
+
+
 def session_mail(
     kind: Kind, shown: Shown, sender: Sender, message_id: str, now_ms: int, proposal: Proposal | None = None
-) -> bytes:
+) -> Mail:
     """A mail about a session. `proposal` is what a mail of kind `proposed` is about. Raises `AddressError`."""
     session, texts = shown.session, shown.texts
-    paragraphs = [_time_line(shown)]
+    time = f"{shown.when(session.start)}, {texts.length.format(minutes=session.minutes)}"
+    main, paragraphs = time, []
     if proposal is not None:
-        times = [f"{n}. {shown.when(time.start)}" for n, time in enumerate(proposal.times, 1)]
-        length = texts.length.format(minutes=proposal.minutes)
-        paragraphs = ["\n".join((texts.candidates, *times, length))]
+        times = [f"{n}. {shown.when(moment.start)}" for n, moment in enumerate(proposal.times, 1)]
+        main = "\n".join((texts.candidates, *times, texts.length.format(minutes=proposal.minutes)))
         if proposal.reason.strip():
-            paragraphs.append(texts.reason.format(reason=one_line(proposal.reason)))
-        paragraphs.append(f"{texts.stands}\n{_time_line(shown)}")
+            paragraphs.append(texts.reason.format(reason=proposal.reason.strip()))
+        paragraphs.append(f"{texts.stands}\n{time}")
     if session.agenda.strip() and kind != "cancel":
         paragraphs.append(f"{texts.agenda}:\n{session.agenda.strip()}")
-    message = _written(_letter(kind, shown), shown, paragraphs, sender, message_id, now_ms, session.start)
-    message["Reply-To"] = Address(message["From"].addresses[0].display_name, addr_spec=shown.organizer)
+    letter = _letter(kind, shown)
+    words = _words(shown, sender, session.start)
+    body = _body(letter, shown, words, main, paragraphs)
     if method := METHODS.get(kind):
-        _invite(message, session_ics(shown, method, now_ms), method)
-    return message.as_bytes()
+        _invite(body, session_ics(shown, method, now_ms), method)
+    return _posted(letter, shown, words, body, sender, shown.organizer, message_id, now_ms)
 
 
-def digest_mail(side: Side, sender: Sender, message_id: str, now_ms: int) -> bytes:
+def digest_mail(side: Side, sender: Sender, message_id: str, now_ms: int) -> Mail:
     """Somebody wrote to the reader; nothing of what they wrote is in it. Raises `AddressError`."""
-    message = _written(side.texts.digest, side, [], sender, message_id, now_ms)
-    message["Reply-To"] = message["From"]
-    return message.as_bytes()
+    letter, words = side.texts.digest, _words(side, sender, 0)
+    body = _body(letter, side, words, "", [])
+    return _posted(letter, side, words, body, sender, sender.address, message_id, now_ms)
+
+
+# ----------------------------------------------------------------------------------------------------- words
 
 
 def _letter(kind: Kind, shown: Shown) -> Letter:
@@ -117,73 +145,111 @@ def _letter(kind: Kind, shown: Shown) -> Letter:
     return letter
 
 
-def _time_line(shown: Shown) -> str:
-    return f"{shown.when(shown.session.start)}, {shown.texts.length.format(minutes=shown.session.minutes)}"
-
-
-def _written(
-    letter: Letter,
-    side: Side,
-    paragraphs: list[str],
-    sender: Sender,
-    message_id: str,
-    now_ms: int,
-    start_ms: int = 0,
-) -> EmailMessage:
-    """Head, plain text and HTML."""
-    texts = side.texts
-    filled = {
+def _words(side: Side, sender: Sender, start_ms: int) -> dict[str, str]:
+    """What is filled into the texts."""
+    return {
         "partner": one_line(side.partner.name),
         "name": one_line(side.reader.name),
         "site": sender.site,
-        "short": short(texts, start_ms, side.reader.tz),
+        "short": short(side.texts, start_ms, side.reader.tz),
     }
-    message = EmailMessage(policy=_POLICY)
-    message["From"] = sender.header
-    message["To"] = _recipient(side)
-    message["Subject"] = letter.subject.format(**filled)
-    message["Date"] = format_datetime(datetime.fromtimestamp(now_ms // 1000, UTC))
-    message["Message-ID"] = message_id
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5
-    message["Content-Language"] = texts.language
-    body = [texts.greeting.format(**filled), letter.opening.format(**filled), *map(_clean, paragraphs)]
-    footer = texts.footer.format(**filled)
-    message.set_content(_plain(body, letter.button, side.room_url, footer))
-    message.add_alternative(_html(texts, body, letter.button, side.room_url, footer), subtype="html")
-    return message
 
 
-def _recipient(side: Side) -> Address:
-    """Raises `AddressError`. A host in other letters is written as in the DNS (RFC 5891)."""
-    local, _, host = side.reader.email.rpartition("@")
-    try:
-        return Address(one_line(side.reader.name), local, host.encode("idna").decode("ascii"))
-    except (ValueError, IndexError):
-        raise AddressError("Nothing can be sent to this address.") from None
+def _body(
+    letter: Letter, side: Side, words: dict[str, str], main: str, paragraphs: Sequence[str]
+) -> EmailMessage:
+    """Plain text and HTML. `main` is what the mail is about."""
+    texts = side.texts
+    before = [texts.greeting.format(**words), letter.opening.format(**words)]
+    after = [_clean(paragraph) for paragraph in paragraphs]
+    footer = texts.footer.format(**words)
+    text = [*before, *filter(None, [main]), *after, f"{letter.button}: {side.room_url}", f"-- \n{footer}"]
+    html = _HTML.format(
+        language=texts.language,
+        style=_STYLE,
+        paragraphs="\n".join(
+            [
+                *map(_paragraph, before),
+                *(f"<p><strong>{_marked(part)}</strong></p>" for part in filter(None, [main])),
+                *map(_paragraph, after),
+            ]
+        ),
+        button_style=_BUTTON,
+        button=escape(letter.button),
+        url=escape(side.room_url),
+        footer=escape(footer),
+    )
+    body = EmailMessage(policy=_POLICY)
+    body.set_content("\n\n".join(text) + "\n")
+    body.add_alternative(html, subtype="html")
+    return body
 
 
 def _clean(text: str) -> str:
     return "\n".join(one_line(line) for line in text.splitlines())
 
 
-def _plain(body: list[str], button: str, url: str, footer: str) -> str:
-    return "\n\n".join([*body, f"{button}: {url}", f"-- \n{footer}"]) + "\n"
+def _marked(text: str) -> str:
+    return escape(text).replace("\n", "<br>")
 
 
-def _html(texts: Texts, body: list[str], button: str, url: str, footer: str) -> str:
-    """No pictures, nothing from elsewhere, no script."""
-    paragraphs = "\n".join(f"<p>{escape(text).replace(chr(10), '<br>')}</p>" for text in body)
-    link = escape(url)
-    return (
-        f'<!doctype html>\n<html lang="{texts.language}">\n<head><meta charset="utf-8">'
-        f'<meta name="color-scheme" content="light dark"></head>\n<body style="{_STYLE}">\n{paragraphs}\n'
-        f'<p><a href="{link}" style="{_BUTTON}">{escape(button)}</a></p>\n<p><small>{link}</small></p>\n'
-        f"<hr>\n<p><small>{escape(footer)}</small></p>\n</body>\n</html>\n"
-    )
+def _paragraph(text: str) -> str:
+    return f"<p>{_marked(text)}</p>"
 
 
-def _invite(message: EmailMessage, ics: bytes, method: Method) -> None:
+def _invite(body: EmailMessage, ics: bytes, method: Method) -> None:
     """As one of the alternatives, which calendars in mail programs read, and as a file for all others."""
-    text = ics.decode("utf-8")
-    message.add_alternative(text, subtype="calendar", params={"method": method}, cte="base64")
-    message.add_attachment(ics, maintype="application", subtype="ics", filename="invite.ics")
+    body.add_alternative(ics.decode(), subtype="calendar", params={"method": method}, cte="base64")
+    body.add_attachment(ics, maintype="application", subtype="ics", filename="invite.ics")
+
+
+# ------------------------------------------------------------------------------------------------------ head
+
+
+def _posted(
+    letter: Letter,
+    side: Side,
+    words: dict[str, str],
+    body: EmailMessage,
+    sender: Sender,
+    reply_to: str,
+    message_id: str,
+    now_ms: int,
+) -> Mail:
+    """With its head. That is written here and not by `EmailMessage`, which loses spaces between encoded words (RFC 2047)."""
+    recipient = _recipient(side.reader.email)
+    head = (
+        _mailbox("From", sender.name, sender.address),
+        _mailbox("To", one_line(side.reader.name), recipient),
+        _mailbox("Reply-To", sender.name, reply_to),
+        _field("Subject", letter.subject.format(**words)),
+        _field("Date", format_datetime(datetime.fromtimestamp(now_ms // 1000, UTC))),
+        _field("Message-ID", message_id),
+        _field("Auto-Submitted", "auto-generated"),  # RFC 3834 §5
+        _field("Content-Language", side.texts.language),
+    )
+    return Mail(recipient, "".join(head).encode("ascii") + body.as_bytes())
+
+
+def _recipient(email: str) -> str:
+    """Raises `AddressError`. A host in other letters is written as in the DNS (RFC 5891); a name in other letters (RFC 6531)
+    is taken by too few mail servers."""
+    local, _, host = email.rpartition("@")
+    try:
+        address = Address(addr_spec=f"{local}@{host.encode('idna').decode('ascii')}")
+    except (ValueError, IndexError, MessageError):
+        raise AddressError("Nothing can be sent to this address.") from None
+    return address.addr_spec
+
+
+def _mailbox(field: str, name: str, address: str) -> str:
+    if name.isascii():
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{field}: "{quoted}"\r\n <{address}>\r\n'
+    return f"{_field(field, name)[:-2]}\r\n <{address}>\r\n"
+
+
+def _field(field: str, text: str) -> str:
+    """One line of ours, folded."""
+    charset = "us-ascii" if text.isascii() else "utf-8"
+    return f"{field}: {Header(text, charset, header_name=field).encode(linesep=chr(13) + chr(10))}\r\n"

@@ -16,7 +16,7 @@ import structlog
 from rooms.errors import Unavailable
 from rooms.session import Proposal
 from signaling.calendar import Shown, Side, organizer_address
-from signaling.mail import AddressError, Sender, digest_mail, message_id, session_mail
+from signaling.mail import AddressError, Mail, Sender, digest_mail, message_id, session_mail
 from signaling.mail_carriers import WHOLE_S, Carrier, NotTakenError, RefusedError
 from signaling.metrics import Metrics
 from signaling.reminders import WINDOWS
@@ -109,9 +109,9 @@ class Post:
             await self._done(notice, "dropped")
             return
         try:
-            content = self._written(notice, subject)
+            mail = self._written(notice, subject)
             name = f"{notice.id:012d}-{notice.kind}-{subject.recipient.language[:8]}"
-            await self._carrier.carry(subject.recipient.email, content, name)
+            await self._carrier.carry(mail.recipient, mail.content, name)
         except (AddressError, RefusedError) as error:
             await self._done(notice, "dead", error)
         except NotTakenError as error:
@@ -140,7 +140,7 @@ class Post:
             return await self._unread(subject.slug, notice.recipient, subject.partner.id, notice.about)
         return still_true(notice, subject, self._now_ms())
 
-    def _written(self, notice: Notice, subject: Subject) -> bytes:
+    def _written(self, notice: Notice, subject: Subject) -> Mail:
         id_ = message_id(
             self._sender, notice.subject, notice.seq, notice.recipient, notice.kind, notice.about
         )
