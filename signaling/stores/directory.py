@@ -32,6 +32,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from rooms.membership import Member, Membership, RoomRecord
 from rooms.ports import Retention
 from rooms.pushes import Policy
+from rooms.session import Moves, Session
+from signaling.stores import appointments
 from signaling.stores.database import Database, DatabaseUnavailableError
 from signaling.stores.tables import access_token, audit, link, login, pair, person, programme
 
@@ -56,6 +58,7 @@ Action = Literal[
     "person.erased",
     "retention.set",
     "relay_policy.set",
+    "moves.set",
 ]
 
 
@@ -197,6 +200,11 @@ class Directory:
             raise
         return cls(database, clock, randomness, login_ttl_days)
 
+    @property
+    def database(self) -> Database:
+        """For the other stores of the same tables; it is closed with this one."""
+        return self._database
+
     async def close(self) -> None:
         """Closes every connection."""
         await self._database.close()
@@ -244,7 +252,7 @@ class Directory:
             return PairAdded(pair_id, slug, one, other, created=True)
 
     async def remove_pair(self, slug: str, *, actor: str = "operator") -> None:
-        """Closes the room to both; what they said is kept. Raises RoomUnknownError."""
+        """Closes the room to both and cancels what they had planned; what they said is kept. Raises RoomUnknownError."""
         async with self._database.writing() as connection:
             removed = await connection.execute(
                 sa.update(pair)
@@ -256,6 +264,7 @@ class Directory:
             if pair_id is None:
                 raise RoomUnknownError(f"There is no room {slug}.")
             await self._note(connection, actor, "pair.removed", pair_id=pair_id)
+            await appointments.withdraw(connection, pair_id, self._new_id, self._clock())
 
     async def person_by_email(self, email: str) -> Person:
         """Without regard to case. Raises PersonUnknownError."""
@@ -302,36 +311,32 @@ class Directory:
         return found
 
     async def _room(self, *which: sa.ColumnElement[bool]) -> RoomRecord | None:
-        query = (
-            sa.select(
-                pair.c.slug,
-                programme.c.relay_policy,
-                pair.c.mentor_id,
-                person.c.id,
-                person.c.name,
-                person.c.tz,
-            )
-            .join(programme, programme.c.id == pair.c.programme_id)
-            .join(person, person.c.id.in_([pair.c.mentor_id, pair.c.mentee_id]))
-            .where(*which)
-        )
         async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).all()
-        members = [
-            Member(person_id, name, "mentor" if person_id == mentor_id else "mentee", tz)
-            for _, _, mentor_id, person_id, name, tz in rows
-        ]
-        if not members:
-            return None
-        members.sort(key=lambda member: member.role != "mentor")
-        title = _title(*(member.name for member in members))
-        return RoomRecord(rows[0].slug, title, tuple(members), rows[0].relay_policy)
+            return await room_record(connection, *which)
 
     async def kept_rooms_of(self, person_id: str) -> list[str]:
         """The slugs of all rooms that somebody is or was in, oldest first."""
         query = sa.select(pair.c.slug).where(_is_of(person_id)).order_by(pair.c.created_ms, pair.c.id)
         async with self._database.reading() as connection:
             return list((await connection.scalars(query)).all())
+
+    async def forget_sessions(self, person_id: str) -> int:
+        """Cancels what somebody had planned, and forgets what either side wrote into the sessions of their rooms: it is
+        about them. Returns how many were open. May be repeated."""
+        async with self._database.writing() as connection:
+            pairs = (await connection.scalars(sa.select(pair.c.id).where(_is_of(person_id)))).all()
+            await appointments.forget_words(connection, pairs)
+            return sum(
+                [
+                    await appointments.withdraw(connection, pair_id, self._new_id, self._clock())
+                    for pair_id in pairs
+                ]
+            )
+
+    async def sessions_of(self, slug: str) -> list[Session]:
+        """All that a room ever had, also one that was removed, by their start."""
+        async with self._database.reading() as connection:
+            return [one.session for one in await appointments.find(connection, pair.c.slug == slug)]
 
     async def erase(self, person_id: str, *, actor: str = "operator") -> int:
         """Closes somebody's rooms, removes all that they log in with, and replaces name and address by such as say nothing.
@@ -347,6 +352,7 @@ class Directory:
             pairs = closed.all()
             for pair_id in pairs:
                 await self._note(connection, actor, "pair.removed", pair_id=pair_id)
+                await appointments.withdraw(connection, pair_id, self._new_id, self._clock())
             for table in (login, access_token, link):
                 await connection.execute(sa.delete(table).where(table.c.person_id == person_id))
             nowhere = f"{person_id}@erased.invalid"  # RFC 2606 §2: no mail ever gets there
@@ -408,6 +414,29 @@ class Directory:
                 sa.update(programme).where(programme.c.id == _PROGRAMME).values(relay_policy=policy)
             )
             await self._note(connection, actor, "relay_policy.set", policy=str(policy))
+
+    # ---------------------------------------------------------------------------------------- sessions
+
+    async def moves(self, slug: str) -> Moves:
+        """How the pair of a living room moves a confirmed session. Raises RoomUnknownError."""
+        record = await self.room(slug)
+        if record is None:
+            raise RoomUnknownError(f"There is no room {slug}.")
+        return record.moves
+
+    async def set_moves(self, slug: str, moves: Moves, *, actor: str = "operator") -> None:
+        """Nodes hear of it through the audit; it counts at once. Raises RoomUnknownError."""
+        async with self._database.writing() as connection:
+            done = await connection.execute(
+                sa.update(pair)
+                .where(pair.c.slug == slug, pair.c.removed_ms.is_(None))
+                .values(moves=moves)
+                .returning(pair.c.id)
+            )
+            pair_id = done.scalar_one_or_none()
+            if pair_id is None:
+                raise RoomUnknownError(f"There is no room {slug}.")
+            await self._note(connection, actor, "moves.set", pair_id=pair_id, moves=moves)
 
     # ------------------------------------------------------------------------------------------- links
 
@@ -664,6 +693,33 @@ class Directory:
 
     def _new_secret(self) -> str:
         return base64.urlsafe_b64encode(self._randomness(32)).rstrip(b"=").decode()
+
+
+async def room_record(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> RoomRecord | None:
+    """The room of the one pair that fits, with its people; also one that was removed, unless `which` says otherwise."""
+    query = (
+        sa.select(
+            pair.c.slug,
+            programme.c.relay_policy,
+            pair.c.moves,
+            pair.c.mentor_id,
+            person.c.id,
+            person.c.name,
+            person.c.tz,
+        )
+        .join(programme, programme.c.id == pair.c.programme_id)
+        .join(person, person.c.id.in_([pair.c.mentor_id, pair.c.mentee_id]))
+        .where(*which)
+    )
+    rows = (await connection.execute(query)).all()
+    members = [
+        Member(row.id, row.name, "mentor" if row.id == row.mentor_id else "mentee", row.tz) for row in rows
+    ]
+    if not members:
+        return None
+    members.sort(key=lambda member: member.role != "mentor")
+    title = _title(*(member.name for member in members))
+    return RoomRecord(rows[0].slug, title, tuple(members), rows[0].relay_policy, rows[0].moves)
 
 
 _RETENTION: Final = (programme.c.retention_days, programme.c.retention_count)
