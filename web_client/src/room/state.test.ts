@@ -257,7 +257,12 @@ describe('the room as a client keeps it', () => {
   it('L7: kinds that a client does not know are kept in the chain and not shown', () => {
     const model = new LogModel();
     const state = joined(null, answer(model.newest(50)), null);
-    const strange = model.append({ kind: 'session.dreamt_of', by: 'system', key: 's' } as never);
+    const strange = model.append({
+      kind: 'session.dreamt_of',
+      by: 'system',
+      key: 's',
+      session: session(),
+    } as never);
     const after = loggedPush(
       loggedPush(state, strange),
       model.append({ kind: 'chat.posted', text: 'a', by: 'mentee', key: 'a' }),
@@ -278,7 +283,15 @@ describe('the room as a client keeps it', () => {
     expect(stale.session).toEqual(sessions.next);
     const ahead = joined(null, answer(new LogModel().newest(50), sessions.next), null);
     expect(loggedPush(ahead, booked).session, 'a join that was ahead of the log').toEqual(sessions.next);
-    expect(loggedPush(stale, booked).session, 'an entry that was seen before').toEqual(sessions.next);
+    const late = { ...moved, next: session({ id: 'an earlier one that is over by now' }) } as LogEvent;
+    const further = joined(
+      null,
+      answer(new LogModel().newest(50), { ...sessions.next, rev: 9 } as never),
+      null,
+    );
+    expect(loggedPush(further, late).session, 'an entry that a join was ahead of').toBe(further.session);
+    const cancelled = loggedPush(state, log.append(sessions.happen('cancel', 0, 'mentor', 'c') as never));
+    expect(loggedPush(cancelled, booked).session, 'an entry that was seen before').toBe(null);
   });
 
   it('history says nothing of the session that is next', () => {
