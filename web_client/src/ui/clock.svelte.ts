@@ -1,4 +1,5 @@
 /** Times as people read them. The screens' only clock: it ticks on the minute. */
+import { wallIn } from './sessions/time';
 import { words } from './words';
 
 export const clock = $state({ now: Date.now() });
@@ -9,22 +10,7 @@ function tick(): void {
 }
 tick();
 
-const timeFormats = new Map<string, Intl.DateTimeFormat>();
-
-export function timeIn(at: number, tz?: string): string {
-  const key = tz ?? '';
-  let format = timeFormats.get(key);
-  if (!format) {
-    const options: Intl.DateTimeFormatOptions = { hour: 'numeric', minute: '2-digit' };
-    try {
-      format = new Intl.DateTimeFormat(undefined, tz ? { ...options, timeZone: tz } : options);
-    } catch {
-      format = new Intl.DateTimeFormat(undefined, options); // a zone that this browser does not know
-    }
-    timeFormats.set(key, format);
-  }
-  return format.format(at);
-}
+export { timeIn } from './sessions/time';
 
 /** The local calendar day, as a key that can be compared. */
 export function dayOf(at: number): string {
@@ -51,5 +37,5 @@ export function dayName(at: number, now: number): string {
 }
 
 export function sameWallClock(a: string, b: string, now: number): boolean {
-  return timeIn(now, a) === timeIn(now, b);
+  return wallIn(now, a) === wallIn(now, b);
 }

@@ -189,6 +189,14 @@ function duration(seconds: number): string {
   return minutes === 1 ? '1 minute' : `${minutes} minutes`;
 }
 
+function hours(count: number): string {
+  return count === 1 ? '1 hour' : `${count} hours`;
+}
+
+function sign(days: number): string {
+  return days < 0 ? '−' : '+';
+}
+
 // What people are told of the connection: words first, then figures.
 
 const grades: Record<Grade, string> = { good: 'good', fair: 'fair', weak: 'weak' };
@@ -355,8 +363,6 @@ export const en = {
     hello: (name: string) => `Good to see you, ${name}.`,
     none: 'You have no room yet. The person who runs your programme makes one.',
     loading: 'Loading your rooms…',
-    open: 'Open',
-    roles: { mentor: 'You are the mentor', mentee: 'You are the mentee', guest: 'You are a guest' },
     logout: 'Log out',
   },
 
@@ -631,6 +637,179 @@ export const en = {
     entry: (name: string, time: string) => `${name}, ${time}`,
     system: 'telementor',
     someone: 'Someone',
+  },
+
+  sessions: {
+    noAnswer: 'The server did not answer. What you entered is still here: try again in a moment.',
+    plan: 'Plan a session', // (name)
+    move: 'Move session', // (name)
+    propose: 'Propose other times', // (name)
+    planWith: (name: string) => `Plan a session with ${name}`, // (name)
+    moveWith: (name: string) => `Move the session with ${name}`, // (name)
+    proposeTo: (name: string) => `Propose times to ${name}`, // (name)
+    now: (when: string) => `Now: ${when}`,
+    told: {
+      book: (name: string) => `The time that you choose is held at once, and ${name} is asked.`,
+      move: (name: string) => `The session moves to the time that you choose, and ${name} is told at once.`,
+      propose: (name: string) => `Choose up to five. The session stays where it is until ${name} takes one.`,
+    },
+    minutes: 'Length', // (name)
+    inMinutes: (minutes: number) => (minutes % 60 === 0 ? hours(minutes / 60) : `${minutes} minutes`),
+    agenda: 'What is it about? (optional)', // (name)
+    reason: 'Say why (optional)', // (name)
+    outside: 'Also outside working hours', // (name)
+    zones: (own: string, other: string, name: string) => `Yours: ${own} · ${name}: ${other}`,
+    oneZone: (own: string) => `Both of you: ${own}`,
+    zone: (city: string, offset: string) => `${city} (${offset})`,
+    earlier: 'Earlier week', // (name)
+    later: 'Later week', // (name)
+    grid: 'Times that are free for both', // (name)
+    gridKeys: 'Arrow keys go from time to time, Page Up and Page Down from week to week, Enter chooses.',
+    looking: 'Looking for times that are free for both…',
+    noneFree: 'Nothing is free for both in this week.',
+    onlyOutside: (count: number) =>
+      count === 1
+        ? 'In this week only one time is free for both, outside of working hours.'
+        : `In this week ${count} times are free for both, all outside of working hours.`,
+    dayEmpty: 'nothing free',
+    days: 'Days of this week', // (name)
+    shift: (days: number) =>
+      Math.abs(days) === 1 ? `${sign(days)}1 day` : `${sign(days)}${Math.abs(days)} days`,
+    bothTimes: (own: string, ownCity: string, other: string, otherCity: string, name: string) =>
+      `${own} ${ownCity} (your time) · ${other} ${otherCity} (${name})`,
+    sameTime: (own: string, city: string) => `${own} ${city}, for both of you`,
+    slot: (day: string, own: string, other: string | null, name: string) =>
+      other === null ? `${day}, ${own} for both of you` : `${day}, ${own} your time, ${other} for ${name}`,
+    outsideHoursOf: (names: string[], own: boolean) =>
+      `${[...(own ? ['your'] : []), ...names.map((name) => `${name}’s`)].join(' and ')} hours`,
+    outsideMark: (whose: string) => `outside ${whose}`,
+    isNow: 'the time of the session now',
+    typed: 'Type date and time', // (name)
+    typedAt: (city: string) => `Date and time in ${city}`, // (name)
+    typedButton: { book: 'Book this time', move: 'Move to this time', propose: 'Add this time' }, // (name)
+    typedMissing: 'Enter a date and a time.',
+    chosen: 'Your times', // (name)
+    take: (when: string) => `Remove ${when}`, // (name)
+    enough: 'Five times are chosen: remove one to choose another.',
+    proposeButton: (count: number) => (count === 1 ? 'Propose this time' : `Propose these ${count} times`), // (name)
+    working: 'One moment…',
+    movedMeanwhile: (name: string | null, when: string) =>
+      name === null
+        ? `The session was moved meanwhile to ${when}.`
+        : `${name} moved it meanwhile to ${when}.`,
+    changedMeanwhile: (when: string) => `The session has been changed meanwhile; it is at ${when}.`,
+    overMeanwhile: 'The session does not take place any more.',
+    proposeMine: 'Propose my time instead', // (name)
+    bookMine: 'Plan a new one at this time', // (name)
+    twice: (when: string, offset: string) => `${when}, ${offset}`,
+    onlyProposals: 'This pair agrees on a new time first, so choose what you want to propose.',
+    done: {
+      book: (name: string, when: string) => `${name} is asked for a session: ${when}.`,
+      move: (name: string, when: string) => `The session moved to ${when}. ${name} is told.`,
+      agreed: (name: string, when: string) =>
+        `${name} had proposed this time as well: the session is at ${when}.`,
+      propose: (name: string, count: number) =>
+        count === 1 ? `One time is proposed to ${name}.` : `${count} times are proposed to ${name}.`,
+    },
+  },
+
+  portal: {
+    waits: 'Waits for your answer', // (name)
+    pairs: 'My pairs', // (name)
+    settings: 'Settings', // (name)
+    partnerRole: { mentor: 'Your mentor', mentee: 'Your mentee', guest: 'A guest' },
+    online: 'online',
+    offline: 'not here right now',
+    enter: 'Enter the room',
+    unread: (count: number) =>
+      count === 1 ? '1 unread message' : `${count > 98 ? '99 or more' : count} unread messages`,
+    next: 'Next session',
+    nothing: 'Nothing is planned.',
+    live: 'Takes place now',
+    begun: 'Has begun',
+    about: (agenda: string) => `About: ${agenda}`,
+    waitsFor: (name: string) => `Waits for ${name}’s answer`,
+    youProposed: (name: string, count: number) =>
+      count === 1 ? `You proposed another time to ${name}.` : `You proposed ${count} times to ${name}.`,
+    takeBack: 'Take it back', // (name)
+    more: (count: number) => (count === 1 ? '1 more session' : `${count} more sessions`),
+    asks: (name: string) => `${name} asks for a session`,
+    moved: (name: string) => `${name} moved the session`,
+    proposes: (name: string) => `${name} proposes another time`,
+    instead: (when: string) => `Instead of ${when}`,
+    accept: 'Accept', // (name)
+    decline: 'Decline', // (name)
+    none: 'None of these', // (name)
+    acceptTime: (when: string) => `Accept ${when}`, // (name)
+    cancel: 'Cancel session', // (name)
+    cancelTitle: (name: string) => `Cancel the session with ${name}?`, // (name)
+    declineTitle: (name: string) => `Decline the session with ${name}?`, // (name)
+    cancelText: (name: string) =>
+      `It will not take place, and ${name} is told at once. To keep it at another time, move it instead.`,
+    declineText: (name: string) =>
+      `It will not take place, and ${name} is told at once. To keep it at another time, propose one.`,
+    keep: 'Keep it', // (name)
+    reallyCancel: 'Cancel it', // (name)
+    reallyDecline: 'Decline it', // (name)
+    accepted: (name: string, when: string) => `Agreed: ${when}. ${name} is told.`,
+    declined: (name: string) => `You declined. ${name} is told.`,
+    declinedProposal: (name: string) =>
+      `You declined the proposal. ${name} is told, and the old time stands.`,
+    cancelled: (name: string) => `The session is cancelled. ${name} is told.`,
+    tookBack: 'Your proposal is taken back.',
+    stale: 'This has been changed meanwhile; here is how it is now.',
+    old: 'The server does not answer at the moment: this may have changed.',
+
+    zoneAsk: (device: string, profile: string) =>
+      `This device is in ${device}, your profile in ${profile}. Which time shall be yours?`,
+    zoneTake: (device: string) => `Use ${device}`, // (name)
+    zoneKeep: (profile: string) => `Stay with ${profile}`, // (name)
+    zoneTaken: (city: string) => `Your times are shown in ${city} time from now on.`,
+
+    hours: 'Working hours', // (name)
+    hoursWhy: (city: string) =>
+      `The times you are offered for, in ${city} time. Sessions outside of them are possible all the same.`,
+    hoursNever: 'So far every day from 08:00 to 20:00 counts.',
+    hoursWeek: 'Every week', // (name)
+    hoursFree: 'no sessions',
+    hoursExceptions: 'Other hours on single days', // (name)
+    hoursAddException: 'Add a day', // (name)
+    hoursDate: 'Day', // (name)
+    hoursRemoveDay: (day: string) => `Remove ${day}`, // (name)
+    hoursAdd: (day: string) => `Add hours on ${day}`, // (name)
+    hoursRemove: (day: string, number: number) => `Remove hours ${number} on ${day}`, // (name)
+    hoursFrom: (day: string, number: number) => `${day}, from, ${number}`, // (name)
+    hoursTo: (day: string, number: number) => `${day}, to, ${number}`, // (name)
+    hoursShortAdd: 'Add hours',
+    hoursSave: 'Save hours', // (name)
+    hoursStandard: 'Back to every day', // (name)
+    hoursSaved: 'Your working hours are saved.',
+    hoursOrder: (day: string) => `${day}: the end has to be after the beginning, and hours must not overlap.`,
+    hoursTwice: (day: string) => `${day} is there twice.`,
+    hoursNoDate: 'Choose a day for each exception, or remove it.',
+    newDay: 'the new day',
+
+    feed: 'Calendar', // (name)
+    feedTitle: 'Your sessions in your own calendar', // (name)
+    feedWhy:
+      'Subscribe to a private address: your calendar then shows every session, and follows each move by itself.',
+    feedSecret: 'Whoever has this address can read when your sessions are. It is shown only now.',
+    feedMake: 'Make an address', // (name)
+    feedAgain: 'A new address ends the one that you may have.',
+    feedAddress: 'Calendar address', // (name)
+    feedOpen: 'Open in the calendar app', // (name)
+    feedCopy: 'Copy address', // (name)
+    feedCopied: 'The address is copied.',
+    feedCopyFailed: 'Your browser does not allow copying: select the address and copy it.',
+    feedEnd: 'End the address', // (name)
+    feedEnded: 'No address leads to your sessions any more.',
+
+    profile: 'Language and time zone', // (name)
+    profileZone: 'Time zone', // (name)
+    profileLanguage: 'Language of mails', // (name)
+    profileSave: 'Save', // (name)
+    profileSaved: 'Your settings are saved.',
+    languages: { en: 'English', de: 'Deutsch', hi: 'हिन्दी' },
   },
 };
 

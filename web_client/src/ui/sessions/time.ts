@@ -1,6 +1,4 @@
 /** Times of a session as two people in two zones read them. Pure: the moment is always passed in. */
-import type { Moment } from '../../protocol/wire';
-
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
@@ -59,6 +57,11 @@ export function dateInWords(date: string, locale?: string): { weekday: string; d
   };
 }
 
+/** `day` 0 is Monday. */
+export function weekdayName(day: number, locale?: string): string {
+  return format('weekday name', { weekday: 'long' }, 'UTC', locale).format((day + 4) * DAY_MS); // 1970 began on a Thursday
+}
+
 /** Local time without offset, as the protocol writes it: `2026-12-01T15:00`. */
 export function wallIn(at: number, tz: string): string {
   const options: Intl.DateTimeFormatOptions = {
@@ -88,13 +91,6 @@ function momentsOf(wall: string, tz: string): number[] {
   const around = [local - DAY_MS, local + DAY_MS].map((at) => local - offsetMs(at, tz));
   const fitting = around.filter((start) => wallIn(start, tz) === wall);
   return [...new Set(fitting)].sort((a, b) => a - b);
-}
-
-/** The moment in words of the protocol; `fold` where two read the same (S9). */
-export function momentOf(start: number, tz: string): Moment {
-  const wall = wallIn(start, tz);
-  const same = momentsOf(wall, tz);
-  return same.length > 1 ? { wall, tz, start, fold: same.indexOf(start) } : { wall, tz, start };
 }
 
 /** What a typed time means: for showing it; the server decides. A skipped one is read with the offset before (RFC 5545
