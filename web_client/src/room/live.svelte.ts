@@ -25,7 +25,7 @@ import {
   sending,
 } from './outbox';
 import { OutboxStore } from './outbox_store';
-import { type Change, type Changed, change, type SessionVerb } from './session_requests';
+import { type Change, type Changed, change, currentOf, type SessionVerb } from './session_requests';
 import {
   cursorOf,
   isSessionEvent,
@@ -39,6 +39,7 @@ import {
   readChanged,
   type SessionEvent,
   sessionAnswered,
+  zoneChanged,
 } from './state';
 
 /** The first page: a screen or two. */
@@ -498,8 +499,8 @@ export class LiveRoom {
     };
     const changed = await change(way, this.state?.you.person ?? '', seen, wanted);
     if (this.state) {
-      const current = changed.ok ? changed.session : (changed.error.current as Session | null | undefined);
-      if (current?.id === seen.id) this.state = sessionAnswered(this.state, current);
+      const current = changed.ok ? changed.session : currentOf(changed.error, seen);
+      if (current !== null) this.state = sessionAnswered(this.state, current);
     }
     return changed;
   }
@@ -508,6 +509,11 @@ export class LiveRoom {
   async knock(): Promise<Refusal | null> {
     const answer = await this.#connection.ask('session.knock', { room: this.#slug });
     return answer.ok ? null : answer.error;
+  }
+
+  /** The profile has another time zone now. */
+  liveIn(tz: string): void {
+    if (this.state) this.state = zoneChanged(this.state, this.state.you.person, tz);
   }
 
   #back(): Promise<boolean> {

@@ -38,15 +38,18 @@ async function asking(answers: Said[], wanted: Change = move, back = true) {
 
 describe('a change of a session', () => {
   it('S4: a lost answer is asked for again, and a stale rev then shows that it was done', async () => {
-    const { result, asked } = await asking([lost, refused({ field: 'rev', current: moved })]);
+    const { result, asked } = await asking([lost, refused({ field: 'rev', current: { ...moved } })]);
     expect(result).toEqual({ ok: true, session: moved });
     expect(asked).toBe(2);
   });
 
   it('S4: a stale rev is a refusal when nothing was lost, or when it shows what somebody else did', async () => {
-    const stale = refused({ field: 'rev', current: moved });
+    const stale = refused({ field: 'rev', current: { ...moved } });
     expect((await asking([stale])).result.ok).toBe(false);
-    const otherwise = refused({ field: 'rev', current: session({ rev: 2, wall: '2026-12-01T14:00' }) });
+    const otherwise = refused({
+      field: 'rev',
+      current: { ...session({ rev: 2, wall: '2026-12-01T14:00' }) },
+    });
     expect((await asking([lost, otherwise])).result.ok).toBe(false);
   });
 

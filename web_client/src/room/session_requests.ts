@@ -49,8 +49,9 @@ export async function change(way: Way, me: string, seen: Session, wanted: Change
   }
 }
 
-function currentOf(error: Refusal, seen: Session): Session | null {
-  const current = error.current as Session | null | undefined;
+/** The session as it is, of a refusal that says so. */
+export function currentOf(error: Refusal, seen: Session): Session | null {
+  const current = error.current as unknown as Session | null | undefined;
   return current?.id === seen.id && typeof current.rev === 'number' ? current : null;
 }
 

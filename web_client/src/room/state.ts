@@ -229,6 +229,11 @@ export function personChanged(state: RoomState, person: string, online: boolean)
   return { ...state, people: state.people.map((p) => (p.person === person ? { ...p, online } : p)) };
 }
 
+/** What somebody has just said of their own clock; the others read it when they join. */
+export function zoneChanged(state: RoomState, person: string, tz: string): RoomState {
+  return { ...state, people: state.people.map((p) => (p.person === person ? { ...p, tz } : p)) };
+}
+
 /** L10: read marks only go forward. */
 export function readChanged(state: RoomState, person: string, id: string): RoomState {
   return {

@@ -291,11 +291,12 @@ function movedSession(
   when: When,
 ): string {
   const { old, new: now } = event;
-  if (event.by === 'system') return `The clocks have new rules there: the session is now ${when(now.start)}.`;
+  if (event.by === 'system')
+    return `The clocks have new rules there: the session is now on ${when(now.start)}.`;
   if (old.start === now.start)
     return `${by} changed the session to ${span(now.minutes)}.${because(event.reason)}`;
   const length = old.minutes === now.minutes ? '' : `, ${span(now.minutes)}`;
-  const what = event.proposal ? 'took a proposed time: the session is now' : 'moved the session to';
+  const what = event.proposal ? 'took a proposed time: the session is now on' : 'moved the session to';
   return `${by} ${what} ${when(now.start)}${length}.${because(event.reason)}`;
 }
 
@@ -306,9 +307,9 @@ function sessionHappened(event: SessionEvent, name: (person: string) => string, 
   const by = capital(name(event.by));
   switch (event.kind) {
     case 'session.requested':
-      return `${by} asked for a session: ${when(session.start)}, ${span(session.minutes)}.`;
+      return `${by} asked for a session on ${when(session.start)}, ${span(session.minutes)}.`;
     case 'session.confirmed':
-      return `${by} accepted the session: ${when(session.start)}.`;
+      return `${by} accepted the session on ${when(session.start)}.`;
     case 'session.proposed': {
       const proposal = session.proposals.find(({ id }) => id === event.proposal);
       const times = (proposal?.times ?? []).map(({ start }) => when(start)).join('; ');
@@ -316,16 +317,16 @@ function sessionHappened(event: SessionEvent, name: (person: string) => string, 
     }
     case 'session.declined':
       return event.proposal
-        ? `${by} closed a proposal. The session stays ${when(session.start)}.`
-        : `${by} declined the session: ${when(session.start)}.`;
+        ? `${by} closed a proposal. The session stays on ${when(session.start)}.`
+        : `${by} declined the session on ${when(session.start)}.`;
     case 'session.rescheduled':
       return movedSession(event, by, when);
     case 'session.cancelled':
-      return `${by} cancelled the session: ${when(session.start)}.${because(event.reason)}`;
+      return `${by} cancelled the session on ${when(session.start)}.${because(event.reason)}`;
     case 'session.expired':
       return event.proposal
-        ? `Nobody took a proposed time. The session stays ${when(session.start)}.`
-        : `Nobody answered in time: there is no session ${when(session.start)}.`;
+        ? `Nobody took a proposed time. The session stays on ${when(session.start)}.`
+        : `Nobody answered in time: there is no session on ${when(session.start)}.`;
     case 'session.started':
       return 'The session began.';
     case 'session.extended':
@@ -333,7 +334,7 @@ function sessionHappened(event: SessionEvent, name: (person: string) => string, 
     case 'session.ended':
       return event.by === 'system' ? 'The session is over.' : `${by} ended the session.`;
     case 'session.no_show':
-      return `${capital(event.who.map(name).join(' and '))} did not come to the session: ${when(session.start)}.`;
+      return `${capital(event.who.map(name).join(' and '))} did not come to the session on ${when(session.start)}.`;
     case 'session.agenda_set':
       return session.agenda === '' ? `${by} removed the agenda.` : `${by} set the agenda: ${session.agenda}`;
   }
@@ -527,14 +528,6 @@ export const en = {
   /** Sessions, as the room shows them. */
   session: {
     label: 'Session', // (name)
-    today: 'Today',
-    tomorrow: 'Tomorrow',
-    yesterday: 'Yesterday',
-    time: (day: string, time: string) => `${day}, ${time}`,
-    own: (time: string, city: string) => `${time} ${city} (your time)`,
-    other: (time: string, city: string, name: string) => `${time} ${city} (${name})`,
-    shared: (time: string) => `${time} for both of you`,
-    both: (own: string, other: string) => `${own} · ${other}`,
     length: span,
     next: (inMin: number) => `Next session in ${span(inMin)}`,
     canStart: (inMin: number) => `The session can start. It is planned in ${span(inMin)}`,
@@ -545,30 +538,18 @@ export const en = {
     over: 'The time of the session is over.',
     notPlanned: 'No session is planned.',
     last: {
-      ended: (when: string) => `The last session was ${when}.`,
-      cancelled: (when: string) => `The session ${when} was cancelled.`,
-      declined: (when: string) => `The session ${when} was declined.`,
+      ended: (when: string) => `The last session was on ${when}.`,
+      cancelled: (when: string) => `The session on ${when} was cancelled.`,
+      declined: (when: string) => `The session on ${when} was declined.`,
       expired: (when: string) => `Nobody answered the request for ${when}.`,
-      no_show: (when: string) => `The session ${when} did not take place.`,
+      no_show: (when: string) => `The session on ${when} did not take place.`,
     },
     openAnyway: 'Write or call at any time.',
-    asks: (name: string) => `${name} asks for this session`,
-    asksNewTime: (name: string) => `${name} has changed it: does it suit you?`,
-    asked: (name: string) => `Waiting for ${name} to accept`,
-    movedBy: (name: string) => `Moved by ${name}`,
+    movedBy: (name: string) => (name === en.room.you ? 'You moved it' : `Moved by ${name}`),
     was: 'was',
-    accept: 'Accept', // (name)
-    decline: 'Decline', // (name)
-    move: 'Move session', // (name)
-    plan: 'Plan a session', // (name)
-    next_one: 'Book the next session', // (name)
+    following: 'Book the next session', // (name)
     again: 'Propose again', // (name)
-    proposes: (name: string, count: number) =>
-      count === 1 ? `${name} proposes another time` : `${name} proposes other times`,
-    take: (when: string) => `Take ${when}`, // (name)
-    none: 'None of these', // (name)
-    ownProposal: (name: string) => `You proposed other times. ${name} has not answered yet`,
-    takeBack: 'Take back the proposal', // (name)
+    answerWanted: 'Session: an answer is wanted', // (name)
     knock: (name: string) => `Let ${name} know I am here`, // (name)
     knocked: (name: string) => `${name} has been told.`,
     knockAgain: (seconds: number) =>
@@ -583,7 +564,6 @@ export const en = {
     end: 'End session', // (name)
     more: (minutes: number) => `${minutes} more minutes`, // (name)
     continueLater: 'Continue later', // (name)
-    answerWanted: 'Session: an answer is wanted', // (name)
     happened: sessionHappened,
   },
 
