@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import resource
+import secrets
 import signal
 import socket
 import time
@@ -26,6 +27,8 @@ from rooms.call import CallRules
 from rooms.errors import RoomError, Unavailable
 from rooms.membership import RoomRecord
 from rooms.pushes import IceServer, IceShown, PersonPush, Policy
+from rooms.schedule import Change, Rules
+from rooms.session import MINUTE_MS
 from signaling.access import Access
 from signaling.addresses import Addresses, AddressRate
 from signaling.check import durability, ice_servers, relay_set_up
@@ -35,8 +38,10 @@ from signaling.housekeeping import Housekeeping
 from signaling.hub import Hub
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
+from signaling.outbox import Outbox
 from signaling.packets import pack
 from signaling.service import Rates, Service
+from signaling.sessions import Sessions
 from signaling.settings import Settings, SettingsError
 from signaling.sockets import SocketLimits, SocketServer
 from signaling.stores.channels import Channels
@@ -45,6 +50,7 @@ from signaling.stores.embedded import EmbeddedStore
 from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import Registry, person_channel
+from signaling.stores.schedule import Backlog, Schedule
 from signaling.stores.turns import Turns
 from signaling.web import Web
 
@@ -81,6 +87,10 @@ LEAVE_S = 0.7
 
 WHOLE_STOP_S = 9.5
 """From SIGTERM to the end of the embedded store; 10 s are promised (C3)."""
+
+
+NO_HOST = "telementor.invalid"
+"""What stands in a session's `uid` where no `public_url` is set (RFC 2606 §2)."""
 
 
 def now_ms() -> int:
@@ -125,6 +135,25 @@ class Node:
             settings.network_checks_max, lambda: ice.configuration("network-check", now_ms()).servers
         )
         self.metrics.echoes.set_function(lambda: len(self.echoes))
+        limits = _limits(settings)
+        self.schedule = Schedule(
+            directory.database,
+            rules=_rules(settings),
+            host=urlsplit(public_url or "").hostname or NO_HOST,
+            open_max=settings.sessions_open_max,
+            now_ms=now_ms,
+            new_id=lambda: str(uuid.uuid4()),
+            new_secret=lambda: secrets.token_hex(16),
+        )
+        self.outbox = Outbox(self.schedule, room_log, self._backlog)
+        self.sessions = Sessions(
+            self.schedule,
+            self.outbox,
+            limits,
+            per_s=settings.session_changes_per_s,
+            burst=settings.session_changes_burst,
+            on_change=self._session_changed,
+        )
         self.service = Service(
             node=name,
             room_log=room_log,
@@ -132,7 +161,8 @@ class Node:
             registry=self.registry,
             hub=self.hub,
             nodes=self.nodes,
-            limits=_limits(settings),
+            sessions=self.sessions,
+            limits=limits,
             rates=Rates(
                 chat_per_s=settings.chat_per_s,
                 chat_burst=settings.chat_burst,
@@ -216,6 +246,7 @@ class Node:
             tasks.create_task(self.access.run(), name="access")
             tasks.create_task(self.hub.sweep(), name="sweep")
             tasks.create_task(self.housekeeping.run(), name="housekeeping")
+            tasks.create_task(self.outbox.run(), name="outbox")
 
     async def drain(self) -> None:
         """C3: not ready; behind a proxy, a moment in which its health check sees that and new sockets are still taken; then
@@ -305,6 +336,15 @@ class Node:
             for person in set(persons) - online:
                 push = pack(PersonPush(room=record.slug, person=person, online=False))
                 self.hub.whisper(resident, "person", push)
+
+    def _session_changed(self, change: Change) -> None:
+        for happened in change.events:
+            self.metrics.sessions.labels(happened.__struct_config__.tag).inc()
+
+    def _backlog(self, backlog: Backlog) -> None:
+        self.metrics.outbox_pending.set(backlog.pending)
+        oldest_ms = backlog.oldest_ms
+        self.metrics.outbox_oldest.set(0 if oldest_ms is None else max(0, now_ms() - oldest_ms) / 1000)
 
     async def _access_changed(self, person: str) -> None:
         await self.registry.publish(person_channel(person), b"A")
@@ -470,6 +510,15 @@ def _limits(settings: Settings) -> Limits:
         candidate_bytes=settings.candidate_bytes,
         page_default=settings.page_default,
         page_max=settings.page_max,
+        minutes_max=settings.session_minutes_max,
+    )
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        proposal_ms=settings.session_proposal_hours * 60 * MINUTE_MS,
+        buffer_ms=settings.session_buffer_minutes * MINUTE_MS,
+        minutes_max=settings.session_minutes_max,
     )
 
 

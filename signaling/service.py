@@ -40,11 +40,13 @@ from rooms.ports import (
     Stale,
     Written,
 )
+from rooms.session import Session
 from signaling.connection import Connection
 from signaling.hub import Hub, Resident, Seat
 from signaling.nodes import Nodes
 from signaling.packets import event, pack
-from signaling.stores.registry import Registry, node_channel
+from signaling.sessions import Sessions
+from signaling.stores.registry import Registry, node_channel, person_channel
 from signaling.unfinished import Unfinished
 
 log = structlog.get_logger()
@@ -97,6 +99,7 @@ class Service:
         registry: Registry,
         hub: Hub,
         nodes: Nodes,
+        sessions: Sessions,
         limits: Limits,
         rates: Rates,
         rules: CallRules,
@@ -111,6 +114,7 @@ class Service:
         self._registry = registry
         self._hub = hub
         self._nodes = nodes
+        self._sessions = sessions
         self._limits = limits
         self._rates = rates
         self._rules = rules
@@ -158,6 +162,7 @@ class Service:
             await self._commit(record, lambda live: Decision(presence.enter(live, arrived)))
             persons = [m.person for m in record.members]
             online = await self._registry.online(persons, self._nodes.alive, unknown=False)
+            session = await self._next_session(resident, resumed.head)
             resident.record.member(person)  # a removal that came while we waited
         except BaseException:
             if before is None:
@@ -182,7 +187,7 @@ class Service:
                 leg=mine.leg,
                 media=mine.media,
             ),
-            room=p.RoomShown(slug=record.slug, title=record.title),
+            room=p.RoomShown(slug=record.slug, title=record.title, moves=record.moves),
             people=[
                 p.PersonShown(
                     person=m.person,
@@ -196,7 +201,7 @@ class Service:
             ],
             peers=others,
             call=p.CallShown(id=live.call.id, since=live.call.since) if live.call else None,
-            session=None,
+            session=session,
             log=_log_shown(record.slug, resumed),
             ice=self._ice(person, resident.record.relay_policy),
         )
@@ -383,6 +388,42 @@ class Service:
         description = c.Description(type="answer", sdp=sdp)
         return Reply(pack(p.EchoAnswer(ok=True, description=description, limit_s=int(LIMIT_S))))
 
+    # Sessions
+
+    async def book(self, connection: Connection, command: c.SessionBook) -> Reply:
+        await self._seat(connection, command.room)
+        return _session_shown(await self._sessions.book(connection.identity.person, command))
+
+    async def change_session(self, connection: Connection, command: c.SessionCommand) -> Reply:
+        await self._seat(connection, command.room)
+        return _session_shown(await self._sessions.change(connection.identity.person, command))
+
+    async def knock(self, connection: Connection, command: c.SessionKnock) -> Reply:
+        """All sockets of the others hear it; who has none is written to while a session is near."""
+        resident, seat = await self._seat(connection, command.room)
+        person = seat.connection.identity.person
+        if wait_ms := await self._registry.knock(person, resident.slug, KNOCK_MS):
+            raise Limited("You have just knocked; please wait a moment.", retry_ms=wait_ms)
+        others = resident.record.others(person)
+        frame = event("session.knock", pack(p.KnockPush(room=resident.slug, by=person)))
+        for other in others:
+            await self._registry.publish(person_channel(other), b"N" + frame)
+        online = await self._registry.online(others, self._nodes.alive, unknown=True)
+        if absent := set(others) - online:
+            await self._sessions.knocked(resident.slug, absent)
+        return DONE
+
+    async def _next_session(self, resident: Resident, head: str | None) -> Session | None:
+        """What is under way or next, as it is at `head` or later: the events behind it say the rest. The database is asked
+        once for a room, and when this node has not heard yet what the log holds."""
+        if resident.knows_session and not self._hub.is_behind(resident, head):
+            return resident.session
+        heard = resident.tail
+        found = (await self._sessions.next_of([resident.slug])).get(resident.slug)
+        if resident.tail == heard:
+            resident.session, resident.knows_session = found, True
+        return found
+
     # What nobody asked for
 
     async def settle(self, slug: str) -> None:
@@ -539,6 +580,9 @@ class Service:
 TYPING_S = 6.0
 """L10: somebody who says nothing more has stopped typing."""
 
+KNOCK_MS = 30_000
+"""Somebody knocks at a room once in this time."""
+
 TASKS_MAX = 1_000
 """Typing notices for other nodes that may be under way; more are dropped."""
 
@@ -563,6 +607,15 @@ VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Awaitable[Reply
     c.CallSignal: Service.signal,
     c.Ice: Service.ice,
     c.Echo: Service.echo,
+    c.SessionBook: Service.book,
+    c.SessionMove: Service.change_session,
+    c.SessionPropose: Service.change_session,
+    c.SessionAnswer: Service.change_session,
+    c.SessionCancel: Service.change_session,
+    c.SessionExtend: Service.change_session,
+    c.SessionAgenda: Service.change_session,
+    c.SessionEnd: Service.change_session,
+    c.SessionKnock: Service.knock,
 }
 
 
@@ -580,6 +633,10 @@ def _draft(decided: Event) -> Draft:
 
 def _raw(encoded: bytes) -> Any:
     return msgspec.Raw(encoded)
+
+
+def _session_shown(session: Session) -> Reply:
+    return Reply(pack(p.SessionShown(ok=True, session=session)))
 
 
 def _log_shown(slug: str, resumed: Resume) -> p.LogShown:

@@ -238,6 +238,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=1, le=86_400, description="Seconds that an empty call can be resumed before it is ended."),
     ] = 600
 
+    # Sessions
+    session_minutes_max: Annotated[
+        int, Meta(ge=5, le=1440, description="Longest session in minutes, extensions included.")
+    ] = 480
+    session_buffer_minutes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=240,
+            description="Minutes after each session in which neither of the two can have another one."
+            " Sessions that were planned before keep what they had until they are moved.",
+        ),
+    ] = 0
+    session_proposal_hours: Annotated[
+        int, Meta(ge=1, le=720, description="Hours after which a proposal that nobody answered is over.")
+    ] = 72
+    sessions_open_max: Annotated[
+        int, Meta(ge=1, le=1000, description="Sessions ahead that a room can have at a time.")
+    ] = 100
+    session_changes_per_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Requests that change sessions a second, per person and room and server, in the long run.",
+        ),
+    ] = 2
+    session_changes_burst: Annotated[
+        int, Meta(ge=1, le=10_000, description="Such requests at once before session_changes_per_s counts.")
+    ] = 20
+
     # What one message may be
     text_code_points: Annotated[
         int, Meta(ge=1, le=100_000, description="Longest chat message in Unicode code points.")

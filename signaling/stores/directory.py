@@ -310,30 +310,8 @@ class Directory:
         return found
 
     async def _room(self, *which: sa.ColumnElement[bool]) -> RoomRecord | None:
-        query = (
-            sa.select(
-                pair.c.slug,
-                programme.c.relay_policy,
-                pair.c.mentor_id,
-                person.c.id,
-                person.c.name,
-                person.c.tz,
-            )
-            .join(programme, programme.c.id == pair.c.programme_id)
-            .join(person, person.c.id.in_([pair.c.mentor_id, pair.c.mentee_id]))
-            .where(*which)
-        )
         async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).all()
-        members = [
-            Member(person_id, name, "mentor" if person_id == mentor_id else "mentee", tz)
-            for _, _, mentor_id, person_id, name, tz in rows
-        ]
-        if not members:
-            return None
-        members.sort(key=lambda member: member.role != "mentor")
-        title = title_of(*(member.name for member in members))
-        return RoomRecord(rows[0].slug, title, tuple(members), rows[0].relay_policy)
+            return await room_record(connection, *which)
 
     async def kept_rooms_of(self, person_id: str) -> list[str]:
         """The slugs of all rooms that somebody is or was in, oldest first."""
@@ -680,6 +658,33 @@ class Directory:
 
     def _new_secret(self) -> str:
         return base64.urlsafe_b64encode(self._randomness(32)).rstrip(b"=").decode()
+
+
+async def room_record(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> RoomRecord | None:
+    """The room of the one pair that fits, with its people; also one that was removed, unless `which` says otherwise."""
+    query = (
+        sa.select(
+            pair.c.slug,
+            programme.c.relay_policy,
+            pair.c.moves,
+            pair.c.mentor_id,
+            person.c.id,
+            person.c.name,
+            person.c.tz,
+        )
+        .join(programme, programme.c.id == pair.c.programme_id)
+        .join(person, person.c.id.in_([pair.c.mentor_id, pair.c.mentee_id]))
+        .where(*which)
+    )
+    rows = (await connection.execute(query)).all()
+    members = [
+        Member(row.id, row.name, "mentor" if row.id == row.mentor_id else "mentee", row.tz) for row in rows
+    ]
+    if not members:
+        return None
+    members.sort(key=lambda member: member.role != "mentor")
+    title = title_of(*(member.name for member in members))
+    return RoomRecord(rows[0].slug, title, tuple(members), rows[0].relay_policy, rows[0].moves)
 
 
 _RETENTION: Final = (programme.c.retention_days, programme.c.retention_count)

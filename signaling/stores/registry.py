@@ -133,6 +133,13 @@ class Registry:
         frames: list[bytes] = await self._store.run("HVALS", f"{person_channel(person)}:ringing")
         return frames
 
+    async def knock(self, person: str, slug: str, every_ms: int) -> int:
+        """0: may knock, once in `every_ms` for each person and room; else the milliseconds until they may again."""
+        name = f"{person_channel(person)}:knocked:{slug}"
+        if await self._store.run("SET", name, "1", "NX", "PX", every_ms):
+            return 0
+        return max(1, int(await self._store.run("PTTL", name)))
+
     async def publish(self, channel: str, message: bytes) -> int:
         """The number of nodes that heard it."""
         return await self._store.publish(channel, message)
