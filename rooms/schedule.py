@@ -7,7 +7,7 @@ that is over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -377,6 +377,39 @@ def observe(
         event = e.SessionStarted(by=SYSTEM, key="", session=live)
         change = Change(replace(seen, session=live), (event,))
     return change.then(settle(change.appointment, now, rules, together))
+
+
+def observe_room(
+    ahead: Sequence[Appointment],
+    in_room: Collection[str],
+    in_call: Collection[str],
+    now: int,
+    rules: Rules,
+) -> list[Change]:
+    """`observe` for a room's open sessions, in the order of their start. Who is there is there for one of them: the last
+    that has begun, or if none has the first. So one is over when the next begins, and the next does not begin before."""
+    begun = [index for index, one in enumerate(ahead) if one.session.start <= now]
+    this = begun[-1] if begun else 0
+    return [
+        observe(one, in_room, in_call, now, rules)
+        if index == this
+        else settle(one, now, rules, False if index < this else None)
+        for index, one in enumerate(ahead)
+    ]
+
+
+def withdraw(appointment: Appointment, now: int, rules: Rules) -> Change:
+    """Its room is closed: what is under way is over, and what lies ahead is cancelled."""
+    change = settle(appointment, now, rules)
+    session = change.session
+    if not session.is_open:
+        return change
+    if session.state == "live":
+        return change.then(_finished(change.appointment, SYSTEM, now))
+    after = _over(session, "cancelled")
+    event = e.SessionCancelled(by=SYSTEM, key="", session=after)
+    cancelled = Change(replace(change.appointment, session=after), (event,), _to_all("cancel", after))
+    return change.then(cancelled)
 
 
 def rederive(appointment: Appointment, now: int) -> Change | None:

@@ -54,6 +54,7 @@ from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import Registry, person_channel
 from signaling.stores.schedule import Backlog, Schedule
 from signaling.stores.turns import Turns
+from signaling.timekeeper import Timekeeper
 from signaling.web import Web
 
 log = structlog.get_logger()
@@ -137,10 +138,10 @@ class Node:
             settings.network_checks_max, lambda: ice.configuration("network-check", now_ms()).servers
         )
         self.metrics.echoes.set_function(lambda: len(self.echoes))
-        limits = _limits(settings)
+        limits, rules = _limits(settings), _rules(settings)
         self.schedule = Schedule(
             directory.database,
-            rules=_rules(settings),
+            rules=rules,
             host=urlsplit(public_url or "").hostname or NO_HOST,
             open_max=settings.sessions_open_max,
             now_ms=now_ms,
@@ -155,6 +156,10 @@ class Node:
             per_s=settings.session_changes_per_s,
             burst=settings.session_changes_burst,
             on_change=self._session_changed,
+        )
+        turns = Turns(self.store, name)
+        self.timekeeper = Timekeeper(
+            self.schedule, room_log, turns, rules=rules, now_ms=now_ms, on_changes=self._time_brought
         )
         self.service = Service(
             node=name,
@@ -178,13 +183,14 @@ class Node:
             ),
             ice=partial(_ice_shown, ice),
             echoes=self.echoes,
+            on_people=self.timekeeper.hint,
             now_ms=now_ms,
             new_id=lambda: str(uuid.uuid4()),
         )
         self.housekeeping = Housekeeping(
             directory,
             room_log,
-            Turns(self.store, name),
+            turns,
             every_s=settings.housekeeping_s,
             rewrite=embedded.rewrite if embedded else None,
             rewrite_every_s=settings.store_rewrite_s,
@@ -266,6 +272,8 @@ class Node:
             tasks.create_task(self.hub.sweep(), name="sweep")
             tasks.create_task(self.housekeeping.run(), name="housekeeping")
             tasks.create_task(self.outbox.run(), name="outbox")
+            tasks.create_task(self.timekeeper.run(), name="timekeeper")
+            tasks.create_task(self.timekeeper.heed(), name="who is there")
 
     async def drain(self) -> None:
         """C3: not ready; behind a proxy, a moment in which its health check sees that and new sockets are still taken; then
@@ -359,6 +367,11 @@ class Node:
     def _session_changed(self, change: Change) -> None:
         for happened in change.events:
             self.metrics.sessions.labels(happened.__struct_config__.tag).inc()
+
+    def _time_brought(self, changes: list[Change]) -> None:
+        for change in changes:
+            self._session_changed(change)
+        self.outbox.kick()
 
     def _backlog(self, backlog: Backlog) -> None:
         self.metrics.outbox_pending.set(backlog.pending)

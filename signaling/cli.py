@@ -147,12 +147,22 @@ def _parser() -> argparse.ArgumentParser:
         help="all: the shortest way; relay: always over the relay, hiding addresses; default: as the server's"
         " setting relay_policy says",
     )
+    moved = add("moves", _moves, "Show how a pair moves its confirmed sessions, or set it.")
+    moved.add_argument("--room", required=True, metavar="SLUG")
+    moved.add_argument(
+        "how",
+        nargs="?",
+        choices=("free", "approve"),
+        help="free: either side to any time that is free for both; approve: the other side agrees first",
+    )
     copied = add("export", _export, "Write one room's history as JSON Lines, also that of a removed room.")
     copied.add_argument("--room", required=True, metavar="SLUG")
     copied.add_argument(
         "--out", type=Path, metavar="FILE", help="a file of your own (default: standard output)"
     )
-    erased = add("erase", _erase, "Erase a person: their messages, reactions, log-ins, name and address.")
+    erased = add(
+        "erase", _erase, "Erase a person: their messages, reactions, sessions, log-ins, name and address."
+    )
     erased.add_argument("--person", required=True, metavar="E-MAIL")
     erased.add_argument("--yes", action="store_true", help="do not ask")
     for name, work, help_ in (
@@ -308,6 +318,16 @@ async def _relay(given: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+async def _moves(given: argparse.Namespace, settings: Settings) -> int:
+    async with open_directory(settings) as directory:
+        if given.how is not None:
+            await directory.set_moves(given.room, given.how)
+        moves = await directory.moves(given.room)
+    way = "by either side, at once" if moves == "free" else "once the other side has agreed"
+    print(f"Confirmed sessions of this room are moved {way}.")
+    return 0
+
+
 async def _export(given: argparse.Namespace, settings: Settings) -> int:
     async with aclosing(records.export(settings, given.room)) as lines:
         if given.out is None:
@@ -336,6 +356,7 @@ async def _erase(given: argparse.Namespace, settings: Settings) -> int:
         "Erased: name, address and log-ins;"
         f" messages: {erased.messages}, reactions: {erased.reactions}; rooms closed: {erased.rooms_closed}."
     )
+    print(f"Sessions cancelled: {erased.sessions_cancelled}.")
     print("Backups and exports that were made before still hold them.")
     return 0
 

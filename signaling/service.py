@@ -88,7 +88,7 @@ DONE = Reply(pack(p.Done(ok=True)))
 
 class Service:
     """`now_ms` and `new_id` are the clock and the randomness of this node; `ice` makes a person's ICE configuration
-    under the policy of their programme."""
+    under the policy of their programme. `on_people` hears the next session of a room in which somebody came or went."""
 
     def __init__(
         self,
@@ -105,6 +105,7 @@ class Service:
         rules: CallRules,
         ice: Callable[[str, p.Policy | None], p.IceShown],
         echoes: EchoPeers,
+        on_people: Callable[[Session | None], None],
         now_ms: Callable[[], int],
         new_id: Callable[[], str],
     ) -> None:
@@ -120,6 +121,7 @@ class Service:
         self._rules = rules
         self._ice = ice
         self._echoes = echoes
+        self._on_people = on_people
         self._now_ms = now_ms
         self._new_id = new_id
         # Where each socket has, or may have, a peer: a join of unknown outcome is taken back, too.
@@ -422,6 +424,7 @@ class Service:
         found = (await self._sessions.next_of([resident.slug])).get(resident.slug)
         if resident.tail == heard:
             resident.session, resident.knows_session = found, True
+        self._on_people(found)  # who asks has just come in
         return found
 
     # What nobody asked for
@@ -521,6 +524,8 @@ class Service:
                 continue
             if resident := self._hub.resident(slug):
                 self._hub.show_live(resident, written.version, decision.live)
+                if _people(live) != _people(decision.live):
+                    self._on_people(resident.session)
             await self._announce(slug, decision)
             return decision.live
         raise Conflict("Too many people are doing the same thing; please try again.")
@@ -625,6 +630,11 @@ def _dropped(live: Live, peer: str, socket: str, now: int, away_ms: int) -> Deci
 
 def _persons(record: RoomRecord) -> tuple[str, ...]:
     return tuple(member.person for member in record.members)
+
+
+def _people(live: Live) -> tuple[set[str], set[str]]:
+    """Who is in the room, and who of them is in the call."""
+    return {peer.person for peer in live.peers.values()}, {peer.person for peer in live.callers()}
 
 
 def _draft(decided: Event) -> Draft:

@@ -3,7 +3,7 @@ that a session, its claims, its events on their way to the room and its notices 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -36,7 +36,7 @@ class Booking(Struct, frozen=True):
 # ------------------------------------------------------------------------------------------------ reading
 
 _FOUND: Final = sa.select(session, pair.c.slug).join(pair, pair.c.id == session.c.pair_id)
-_OPEN: Final = session.c.due_ms.is_not(None)
+OPEN: Final = session.c.due_ms.is_not(None)
 
 
 async def find(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> list[Appointment]:
@@ -50,7 +50,7 @@ async def next_of(connection: AsyncConnection, slugs: Sequence[str]) -> dict[str
     order = (sa.case((session.c.state == "live", 0), else_=1), session.c.start_ms, session.c.id)
     place = sa.func.row_number().over(partition_by=session.c.pair_id, order_by=order).label("place")
     ranked = sa.select(session.c.id, place).join(pair, pair.c.id == session.c.pair_id)
-    firsts = ranked.where(_OPEN, pair.c.slug.in_(list(slugs))).subquery()
+    firsts = ranked.where(OPEN, pair.c.slug.in_(list(slugs))).subquery()
     found = await find(connection, session.c.id.in_(sa.select(firsts.c.id).where(firsts.c.place == 1)))
     return {one.session.room: one.session for one in found}
 
@@ -154,6 +154,25 @@ async def write(
         await connection.execute(sa.delete(claim).where(claim.c.session_id == was.id))
         await _claim(connection, now_is, asked_by, field, rules)
     await _say(connection, change, keys, now)
+
+
+async def withdraw(connection: AsyncConnection, pair_id: str, new_id: Callable[[], str], now: int) -> int:
+    """A room is closed, and its open sessions with it; returns how many there were."""
+    rules = Rules()  # those that can be set have no say here
+    ahead = await find(connection, session.c.pair_id == pair_id, OPEN)
+    for one in ahead:
+        change = schedule.withdraw(one, now, rules)
+        await write(connection, one, change, [new_id() for _ in change.events], now, rules)
+    return len(ahead)
+
+
+async def forget_words(connection: AsyncConnection, pair_ids: Sequence[str]) -> None:
+    """What anybody wrote into the sessions of these rooms is gone, also from what is on its way to their logs."""
+    slugs = sa.select(pair.c.slug).where(pair.c.id.in_(list(pair_ids)))
+    await connection.execute(sa.delete(room_outbox).where(room_outbox.c.slug.in_(slugs)))
+    await connection.execute(
+        sa.update(session).where(session.c.pair_id.in_(list(pair_ids))).values(agenda="", proposals=[])
+    )
 
 
 async def _claim(connection: AsyncConnection, one: Session, asked_by: str, field: str, rules: Rules) -> None:

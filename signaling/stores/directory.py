@@ -32,6 +32,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from rooms.membership import Member, Membership, RoomRecord
 from rooms.ports import Retention
 from rooms.pushes import Policy
+from rooms.session import Moves, Session
+from signaling.stores import appointments
 from signaling.stores.database import Database, DatabaseUnavailableError
 from signaling.stores.tables import access_token, audit, link, login, pair, person, programme
 
@@ -59,6 +61,7 @@ Action = Literal[
     "feed.ended",
     "retention.set",
     "relay_policy.set",
+    "moves.set",
 ]
 
 
@@ -252,7 +255,7 @@ class Directory:
             return PairAdded(pair_id, slug, one, other, created=True)
 
     async def remove_pair(self, slug: str, *, actor: str = "operator") -> None:
-        """Closes the room to both; what they said is kept. Raises RoomUnknownError."""
+        """Closes the room to both and cancels what they had planned; what they said is kept. Raises RoomUnknownError."""
         async with self._database.writing() as connection:
             removed = await connection.execute(
                 sa.update(pair)
@@ -264,6 +267,7 @@ class Directory:
             if pair_id is None:
                 raise RoomUnknownError(f"There is no room {slug}.")
             await self._note(connection, actor, "pair.removed", pair_id=pair_id)
+            await appointments.withdraw(connection, pair_id, self._new_id, self._clock())
 
     async def person_by_email(self, email: str) -> Person:
         """Without regard to case. Raises PersonUnknownError."""
@@ -319,6 +323,24 @@ class Directory:
         async with self._database.reading() as connection:
             return list((await connection.scalars(query)).all())
 
+    async def forget_sessions(self, person_id: str) -> int:
+        """Cancels what somebody had planned, and forgets what either side wrote into the sessions of their rooms: it is
+        about them. Returns how many were open. May be repeated."""
+        async with self._database.writing() as connection:
+            pairs = (await connection.scalars(sa.select(pair.c.id).where(_is_of(person_id)))).all()
+            await appointments.forget_words(connection, pairs)
+            return sum(
+                [
+                    await appointments.withdraw(connection, pair_id, self._new_id, self._clock())
+                    for pair_id in pairs
+                ]
+            )
+
+    async def sessions_of(self, slug: str) -> list[Session]:
+        """All that a room ever had, also one that was removed, by their start."""
+        async with self._database.reading() as connection:
+            return [one.session for one in await appointments.find(connection, pair.c.slug == slug)]
+
     async def erase(self, person_id: str, *, actor: str = "operator") -> int:
         """Closes somebody's rooms, removes all that they log in with, and replaces name and address by such as say nothing.
         Their id stays, for the audit. Returns the number of rooms that were closed. Raises PersonUnknownError."""
@@ -333,6 +355,7 @@ class Directory:
             pairs = closed.all()
             for pair_id in pairs:
                 await self._note(connection, actor, "pair.removed", pair_id=pair_id)
+                await appointments.withdraw(connection, pair_id, self._new_id, self._clock())
             for table in (login, access_token, link):
                 await connection.execute(sa.delete(table).where(table.c.person_id == person_id))
             nowhere = f"{person_id}@erased.invalid"  # RFC 2606 §2: no mail ever gets there
@@ -402,6 +425,29 @@ class Directory:
                 sa.update(programme).where(programme.c.id == _PROGRAMME).values(relay_policy=policy)
             )
             await self._note(connection, actor, "relay_policy.set", policy=str(policy))
+
+    # ---------------------------------------------------------------------------------------- sessions
+
+    async def moves(self, slug: str) -> Moves:
+        """How the pair of a living room moves a confirmed session. Raises RoomUnknownError."""
+        record = await self.room(slug)
+        if record is None:
+            raise RoomUnknownError(f"There is no room {slug}.")
+        return record.moves
+
+    async def set_moves(self, slug: str, moves: Moves, *, actor: str = "operator") -> None:
+        """Nodes hear of it through the audit; it counts at once. Raises RoomUnknownError."""
+        async with self._database.writing() as connection:
+            done = await connection.execute(
+                sa.update(pair)
+                .where(pair.c.slug == slug, pair.c.removed_ms.is_(None))
+                .values(moves=moves)
+                .returning(pair.c.id)
+            )
+            pair_id = done.scalar_one_or_none()
+            if pair_id is None:
+                raise RoomUnknownError(f"There is no room {slug}.")
+            await self._note(connection, actor, "moves.set", pair_id=pair_id, moves=moves)
 
     # ------------------------------------------------------------------------------------------- links
 

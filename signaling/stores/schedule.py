@@ -11,15 +11,16 @@ from typing import Final
 
 import sqlalchemy as sa
 from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rooms import commands as c
 from rooms import schedule
 from rooms.errors import Conflict, NotFound, RoomError
 from rooms.membership import RoomRecord
-from rooms.schedule import Change, Rules
+from rooms.schedule import Appointment, Change, Rules
 from rooms.session import MINUTE_MS, Session
 from signaling.stores import appointments
-from signaling.stores.appointments import Booking
+from signaling.stores.appointments import OPEN, Booking
 from signaling.stores.database import Database
 from signaling.stores.directory import room_record
 from signaling.stores.tables import pair, room_outbox, session
@@ -27,13 +28,11 @@ from signaling.stores.tables import pair, room_outbox, session
 PAST_SHOWN: Final = 50
 """Sessions that are over, the newest of them, in a room's list."""
 
-DUE_MAX: Final = 500
-"""Sessions that are looked at in one go; the others wait for the next one, some seconds later."""
+ROOMS_AT_ONCE: Final = 500
+"""Rooms that are read in one go."""
 
 KNOCK_EARLY_MS: Final = 30 * MINUTE_MS
 """So long before a session a knock is worth a mail."""
-
-_OPEN: Final = session.c.due_ms.is_not(None)
 
 
 class Pending(Struct, frozen=True):
@@ -50,6 +49,13 @@ class Backlog(Struct, frozen=True):
 
     pending: int
     oldest_ms: int | None
+
+
+class Present(Struct, frozen=True):
+    """The people who have a device in the room, and those of them who are in its call."""
+
+    in_room: frozenset[str]
+    in_call: frozenset[str]
 
 
 class Schedule:
@@ -92,7 +98,7 @@ class Schedule:
                     raise Conflict("This key was used in another room.", field="key")
                 return known[0].session, None
             in_room = session.c.pair_id == _pair_id(record.slug)
-            count = await connection.scalar(sa.select(sa.func.count(session.c.id)).where(in_room, _OPEN))
+            count = await connection.scalar(sa.select(sa.func.count(session.c.id)).where(in_room, OPEN))
             if (count or 0) >= self._open_max:
                 raise Conflict(
                     f"There are {self._open_max} sessions ahead in this room already.", field="room"
@@ -140,7 +146,7 @@ class Schedule:
     async def knocked(self, slug: str, absent: Set[str]) -> None:
         """A notice for each of these people, once, from half an hour before a session until its end."""
         now = self._now_ms()
-        near = (session.c.start_ms <= now + KNOCK_EARLY_MS, session.c.end_ms > now, _OPEN)
+        near = (session.c.start_ms <= now + KNOCK_EARLY_MS, session.c.end_ms > now, OPEN)
         async with self._database.writing() as connection:
             for one in (await appointments.find(connection, pair.c.slug == slug, *near))[:1]:
                 for person in absent & one.session.answers.keys():
@@ -162,11 +168,11 @@ class Schedule:
     async def of_room(self, person: str, slug: str) -> list[Session]:
         """Those that are open by their start, then the newest that are over. Raises `NotFound`."""
         in_room = session.c.pair_id == _pair_id(slug)
-        newest = sa.select(session.c.id).where(in_room, ~_OPEN)
+        newest = sa.select(session.c.id).where(in_room, ~OPEN)
         newest = newest.order_by(session.c.start_ms.desc(), session.c.id).limit(PAST_SHOWN)
         async with self._database.reading() as connection:
             _of(await room_record(connection, pair.c.slug == slug, pair.c.removed_ms.is_(None)), person)
-            ahead = await appointments.find(connection, in_room, _OPEN)
+            ahead = await appointments.find(connection, in_room, OPEN)
             past = await appointments.find(connection, session.c.id.in_(newest))
         return [one.session for one in [*ahead, *reversed(past)]]
 
@@ -174,6 +180,91 @@ class Schedule:
         """Of each room the session that is under way, else the next."""
         async with self._database.reading() as connection:
             return await appointments.next_of(connection, slugs)
+
+    # What time brings
+
+    async def rooms_due(self, *, after: str) -> list[str]:
+        """Rooms in which a session is near or under way, or time has something to do: by slug, the first ROOMS_AT_ONCE
+        behind `after`."""
+        now = self._now_ms()
+        due = sa.or_(session.c.due_ms <= now, session.c.start_ms <= now + self._rules.early_ms)
+        query = sa.select(pair.c.slug).distinct().join(session, session.c.pair_id == pair.c.id)
+        query = query.where(OPEN, due, pair.c.slug > after).order_by(pair.c.slug).limit(ROOMS_AT_ONCE)
+        async with self._database.reading() as connection:
+            return list((await connection.scalars(query)).all())
+
+    async def observe(self, slug: str, present: Present | None) -> list[Change]:
+        """What time brings, and who is there (`schedule.observe_room`). The writer's turn is only taken for a change."""
+        async with self._database.reading() as connection:
+            if not any(changed for _, changed in await self._observed(connection, slug, present)):
+                return []
+        made: list[Change] = []
+        async with self._database.writing() as connection:
+            now = self._now_ms()
+            for before, change in await self._observed(connection, slug, present):
+                if change is not None:
+                    keys = self._keys(change)
+                    await appointments.write(connection, before, change, keys, now, self._rules)
+                    made.append(change)
+        return made
+
+    async def _observed(
+        self, connection: AsyncConnection, slug: str, present: Present | None
+    ) -> list[tuple[Appointment, Change | None]]:
+        """Each open session of the room with what becomes of it; None where that is nothing."""
+        ahead = await appointments.find(connection, pair.c.slug == slug, OPEN)
+        now = self._now_ms()
+        if present is None:
+            changes = [schedule.settle(one, now, self._rules) for one in ahead]
+        else:
+            changes = schedule.observe_room(ahead, present.in_room, present.in_call, now, self._rules)
+        return [
+            (one, change if change.appointment != one else None)
+            for one, change in zip(ahead, changes, strict=True)
+        ]
+
+    async def rederive(self) -> list[Change]:
+        """S6: what the zone data of today makes of the wall times that were agreed on. Sessions that follow each other move
+        one after the other; one whose new time is taken for good keeps its moment."""
+        made: list[Change] = []
+        waiting = await self._outdated()
+        while waiting:
+            stuck = [one for one in waiting if not await self._write_again(one, made)]
+            if len(stuck) == len(waiting):
+                await self._write_again(stuck.pop(0), made, keep=True)
+            waiting = stuck
+        return made
+
+    async def _outdated(self) -> list[str]:
+        """The ids of those whose wall time means another moment now."""
+        found: list[str] = []
+        last = ""
+        while True:
+            behind = session.c.id > last
+            next_ids = sa.select(session.c.id).where(OPEN, behind).order_by(session.c.id).limit(ROOMS_AT_ONCE)
+            async with self._database.reading() as connection:
+                page = await appointments.find(connection, session.c.id.in_(next_ids))
+            if not page:
+                return found
+            now = self._now_ms()
+            found += [one.session.id for one in page if schedule.rederive(one, now) is not None]
+            last = max(one.session.id for one in page)
+
+    async def _write_again(self, session_id: str, made: list[Change], *, keep: bool = False) -> bool:
+        """False when somebody is in another session then."""
+        try:
+            async with self._database.writing() as connection:
+                now = self._now_ms()
+                for one in await appointments.find(connection, session.c.id == session_id):
+                    change = schedule.rederive(one, now)
+                    if change is not None:
+                        change = schedule.keep_moment(one) if keep else change
+                        keys = self._keys(change)
+                        await appointments.write(connection, one, change, keys, now, self._rules)
+                        made.append(change)
+        except Conflict:
+            return False
+        return True
 
     # What waits for a room's log
 

@@ -1,8 +1,9 @@
 /** `GET /api/me`: who this tab is and which rooms are theirs. */
 import { noteLetIn } from '../protocol/identity';
-import { ask, type Me } from './sessions/api';
+import type { Me } from '../protocol/wire';
+import { ask } from './sessions/api';
 
-export type MeAnswer = { ok: true; me: Me } | { ok: false; code: string };
+export type MeAnswer = { ok: true; me: Omit<Me, 'ok'> } | { ok: false; code: string };
 
 export async function fetchMe(): Promise<MeAnswer> {
   const answer = await ask<Me>('GET', '/api/me');

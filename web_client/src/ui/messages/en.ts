@@ -775,7 +775,9 @@ export const en = {
       'Subscribe to a private address: your calendar then shows every session, and follows each move by itself.',
     feedSecret: 'Whoever has this address can read when your sessions are. It is shown only now.',
     feedMake: 'Make an address', // (name)
-    feedAgain: 'A new address ends the one that you may have.',
+    feedRemake: 'Make a new address', // (name)
+    feedAgain:
+      'You have an address. A new one ends it: calendars that subscribed to the old one stay as they are.',
     feedAddress: 'Calendar address', // (name)
     feedOpen: 'Open in the calendar app', // (name)
     feedCopy: 'Copy address', // (name)

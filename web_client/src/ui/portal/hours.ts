@@ -1,5 +1,5 @@
 /** Working hours as they are edited: a list of spans for each weekday, and days that are different. Pure. */
-import type { Hours, Span } from '../sessions/api';
+import type { Hours, Span } from '../../protocol/wire';
 
 /** What counts for somebody who never said (PROTOCOL.md, "Sessions"). */
 const NEVER_SAID: Span = { from: '08:00', to: '20:00' };

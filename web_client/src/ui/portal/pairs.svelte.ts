@@ -1,7 +1,7 @@
 /** What the portal shows: who I am, my pairs, the sessions of each; asked for again when somebody may look at it. */
-import type { Proposal, Session } from '../../protocol/wire';
+import type { Me, Profile, Proposal, RoomCard, Session } from '../../protocol/wire';
 import { fetchMe } from '../me';
-import { type Me, type PairOfMine, sessionsApi } from '../sessions/api';
+import { sessionsApi } from '../sessions/api';
 import { usableZone } from '../sessions/time';
 import type { Sides } from '../sessions/words';
 
@@ -13,23 +13,26 @@ export const LISTED_PAIRS = 30;
 const OPEN = new Set(['requested', 'confirmed', 'live']);
 
 export interface PairShown {
-  room: PairOfMine;
-  sides: Sides | null;
+  room: RoomCard;
+  sides: Sides;
   next: Session | null;
   later: Session[];
   asks: { session: Session; proposal: Proposal | null }[];
 }
 
 export class Pairs {
-  me = $state.raw<Me | null>(null);
+  me = $state.raw<Omit<Me, 'ok'> | null>(null);
   /** The last time of asking there was no answer: what is shown may be old. */
   old = $state(false);
   #lists = $state.raw<ReadonlyMap<string, readonly Session[]>>(new Map());
   #asked = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** In the order of the server; `next` is live, else the one that begins first. */
-  readonly shown = $derived.by((): PairShown[] => (this.me?.rooms ?? []).map((room) => this.#show(room)));
+  /** In the order of the server. */
+  readonly shown = $derived.by((): PairShown[] => {
+    const me = this.me;
+    return me ? me.rooms.map((room) => pairOf(room, me.person, this.#known(room))) : [];
+  });
 
   constructor(private readonly onRefused: (code: string) => void) {}
 
@@ -80,25 +83,27 @@ export class Pairs {
     void this.refresh();
   }
 
-  #show(room: PairOfMine): PairShown {
-    const me = this.me as Me;
-    const known = this.#lists.get(room.slug) ?? (room.session ? [room.session] : []);
-    const open = known
-      .filter(({ state }) => OPEN.has(state))
-      .sort((a, b) => Number(b.state === 'live') - Number(a.state === 'live') || a.start - b.start);
-    const [next = null, ...later] = open;
-    const { partner } = room;
-    return {
-      room,
-      sides: partner && {
-        own: { person: me.person.person, tz: usableZone(me.person.tz) },
-        other: { person: partner.person, name: partner.name, tz: usableZone(partner.tz) },
-      },
-      next,
-      later,
-      asks: open.flatMap((session) => asksOf(session, me.person.person)),
-    };
+  #known({ slug, session }: RoomCard): readonly Session[] {
+    return this.#lists.get(slug) ?? (session ? [session] : []);
   }
+}
+
+/** `next` is the live session, else the one that begins first. */
+function pairOf(room: RoomCard, me: Profile, known: readonly Session[]): PairShown {
+  const { partner } = room;
+  const [next = null, ...later] = known
+    .filter(({ state }) => OPEN.has(state))
+    .sort((a, b) => Number(b.state === 'live') - Number(a.state === 'live') || a.start - b.start);
+  return {
+    room,
+    sides: {
+      own: { person: me.person, tz: usableZone(me.tz) },
+      other: { person: partner.person, name: partner.name, tz: usableZone(partner.tz) },
+    },
+    next,
+    later,
+    asks: (next ? [next, ...later] : []).flatMap((session) => asksOf(session, me.person)),
+  };
 }
 
 function asksOf(session: Session, me: string): PairShown['asks'] {

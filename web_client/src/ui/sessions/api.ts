@@ -1,7 +1,11 @@
 /** Sessions and one's own settings over HTTP (PROTOCOL.md, "Sessions"). A refusal is a value, never an exception. */
 import { tabLogin } from '../../protocol/identity';
 import type {
+  FeedMade,
+  Hours,
   Moment,
+  ProfileChange,
+  ProfileShown,
   Refusal,
   Session,
   SessionAnswer,
@@ -9,42 +13,15 @@ import type {
   SessionCancel,
   SessionMove,
   SessionPropose,
+  SessionShown,
+  SessionsShown,
+  SlotsAsked,
+  SlotsShown,
 } from '../../protocol/wire';
 import { words } from '../words';
-import type { Slot } from './picker';
 
-export type Moves = 'free' | 'approve';
-export type Role = 'mentor' | 'mentee' | 'guest';
-
-export interface PairOfMine {
-  slug: string;
-  title: string;
-  role: Role;
-  moves: Moves;
-  partner: { person: string; name: string; role: Role; tz: string; online: boolean } | null;
-  session: Session | null;
-  unread: number;
-}
-
-export interface Me {
-  person: { person: string; name: string; tz: string; language: string; hours: Hours | null };
-  rooms: PairOfMine[];
-}
-
-/** `from` and `to` such as `09:00`; `to` may be `24:00`. */
-export interface Span {
-  from: string;
-  to: string;
-}
-
-/** In the person's own zone; `day` 0 is Monday. An exception replaces its whole day; without spans: not at all. */
-export interface Hours {
-  weekly: (Span & { day: number })[];
-  exceptions: { date: string; spans: Span[] }[];
-}
-
-export type ApiAnswer<T> = (T & { ok: true }) | { ok: false; error: Refusal };
-export type SessionAnswered = ApiAnswer<{ session: Session }>;
+export type ApiAnswer<T> = (Omit<T, 'ok'> & { ok: true }) | { ok: false; error: Refusal };
+export type SessionAnswered = ApiAnswer<SessionShown>;
 
 /** What the path names is not in the body. */
 type Body<Command> = Omit<Command, 'room' | 'session'>;
@@ -84,41 +61,25 @@ export async function ask<T>(
 const room = (slug: string) => `/api/rooms/${encodeURIComponent(slug)}`;
 const one = (session: string) => `/api/sessions/${encodeURIComponent(session)}`;
 
-export interface SlotsWanted {
-  from: string;
-  days: number;
-  minutes: number;
-  tz: string;
-  session?: string;
-}
-
 export const sessionsApi = {
-  list: (slug: string) => ask<{ sessions: Session[] }>('GET', `${room(slug)}/sessions`),
-  slots: (slug: string, wanted: SlotsWanted, signal?: AbortSignal) => {
-    const query = new URLSearchParams({
-      from: wanted.from,
-      days: String(wanted.days),
-      minutes: String(wanted.minutes),
-      tz: wanted.tz,
-    });
-    if (wanted.session) query.set('session', wanted.session);
-    return ask<{ slots: Slot[] }>('GET', `${room(slug)}/slots?${query}`, undefined, signal);
+  list: (slug: string) => ask<SessionsShown>('GET', `${room(slug)}/sessions`),
+  slots: (slug: string, asked: SlotsAsked, signal?: AbortSignal) => {
+    const given = Object.entries(asked).filter(([, value]) => value !== undefined && value !== null);
+    const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
+    return ask<SlotsShown>('GET', `${room(slug)}/slots?${query}`, undefined, signal);
   },
-  book: (slug: string, body: Body<SessionBook>): Promise<SessionAnswered> =>
-    ask('POST', `${room(slug)}/sessions`, body),
-  move: (session: string, body: Body<SessionMove>): Promise<SessionAnswered> =>
-    ask('PATCH', one(session), body),
-  propose: (session: string, body: Body<SessionPropose>): Promise<SessionAnswered> =>
-    ask('POST', `${one(session)}/proposals`, body),
-  answer: (session: string, body: Body<SessionAnswer>): Promise<SessionAnswered> =>
-    ask('POST', `${one(session)}/answers`, body),
-  cancel: (session: string, body: Body<SessionCancel>): Promise<SessionAnswered> =>
-    ask('DELETE', one(session), body),
+  book: (slug: string, body: Body<SessionBook>) => ask<SessionShown>('POST', `${room(slug)}/sessions`, body),
+  move: (session: string, body: Body<SessionMove>) => ask<SessionShown>('PATCH', one(session), body),
+  propose: (session: string, body: Body<SessionPropose>) =>
+    ask<SessionShown>('POST', `${one(session)}/proposals`, body),
+  answer: (session: string, body: Body<SessionAnswer>) =>
+    ask<SessionShown>('POST', `${one(session)}/answers`, body),
+  cancel: (session: string, body: Body<SessionCancel>) => ask<SessionShown>('DELETE', one(session), body),
 
-  setProfile: (profile: { tz?: string; language?: string }) => ask<object>('PATCH', '/api/me', profile),
-  setHours: (hours: Hours | null) => ask<object>('PUT', '/api/me/hours', hours),
-  makeFeed: () => ask<{ url: string }>('POST', '/api/me/feed'),
-  endFeed: () => ask<object>('DELETE', '/api/me/feed'),
+  setProfile: (change: ProfileChange) => ask<ProfileShown>('PATCH', '/api/me', change),
+  setHours: (hours: Hours | null) => ask<ProfileShown>('PUT', '/api/me/hours', hours),
+  makeFeed: () => ask<FeedMade>('POST', '/api/me/feed'),
+  endFeed: () => ask<ProfileShown>('DELETE', '/api/me/feed'),
 };
 
 export type SessionsApi = typeof sessionsApi;

@@ -1,15 +1,8 @@
 /** The grid of the picker: a week of days, in each the times that are free for both. Pure. */
+import type { Slot } from '../../protocol/wire';
 import { addDays } from './time';
 
 export const WEEK_DAYS = 7;
-
-/** A start that is free for both, as a clock of the viewer's zone shows it. `outside`: whose working hours it is outside of. */
-export interface Slot {
-  wall: string;
-  start: number;
-  outside: string[];
-  fold?: number;
-}
 
 /** One column. `row` of a slot: its place among all times of day of this week, so that equal times stand side by side. */
 export interface Day {
