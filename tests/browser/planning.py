@@ -1,82 +1,70 @@
-"""Sessions planned by script, so that a test begins where its story does."""
+"""Sessions planned over HTTP at a minute of one's choice, so that a test begins where its story does."""
 
 from __future__ import annotations
 
 import uuid
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from types import TracebackType
 from typing import Any
 
-import aiohttp
-
-from tests.support.client import Client, Options, PythonClient
-from tests.support.people import Pair, Person
+from tests.support.appointments import Side
+from tests.support.people import Pair
 from tests.support.server import Server
 
 Session = dict[str, Any]
+LONDON, KOLKATA = "Europe/London", "Asia/Kolkata"
 
 
-def wall_in(minutes: float, now: datetime | None = None) -> str:
-    """The whole minute, UTC, that comes so many minutes after this one began."""
-    begun = (now or datetime.now(UTC)).replace(second=0, microsecond=0)
+def wall_in(minutes: float) -> str:
+    """UTC: the whole minute that comes so many minutes after this one began."""
+    begun = datetime.now(UTC).replace(second=0, microsecond=0)
     return (begun + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M")
 
 
 class Planning:
-    """The two of a pair, each as a script: what one asks for, the other accepts."""
+    """What the two of a pair agree on: a mentor in London, a mentee in Kolkata."""
 
-    def __init__(self, pair: Pair, mentor: Client, mentee: Client) -> None:
-        self._pair = pair
-        self.mentor = mentor
-        self.mentee = mentee
+    def __init__(self, server: Server, pair: Pair) -> None:
+        self.mentor = Side(server.url, pair, pair.mentor, LONDON)
+        self.mentee = Side(server.url, pair, pair.mentee, KOLKATA)
+        self._stack = AsyncExitStack()
 
-    @classmethod
-    async def begin(cls, server: Server, pair: Pair) -> Planning:
-        """Connected, and in the room for as long as they have something to say."""
-        mentor, mentee = [await PythonClient(server.url, one, Options()).connect() for one in _both(pair)]
-        return cls(pair, mentor, mentee)
+    async def __aenter__(self) -> Planning:
+        for side in (self.mentor, self.mentee):
+            await self._stack.enter_async_context(side)
+        return self
 
-    async def ask(self, client: Client, verb: str, **fields: Any) -> Session:
-        """One request, from inside of the room; nobody is left there afterwards."""
-        await client.done("room.join", {"room": self._pair.room, "cursor": None, "limit": 1})
-        answer = await client.done(verb, {"room": self._pair.room, **fields})
-        await client.done("room.leave", {"room": self._pair.room})
-        session: Session = answer["session"]
-        return session
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
 
-    async def request(self, in_minutes: float, minutes: int = 60, agenda: str | None = None) -> Session:
+    async def request(self, in_minutes: float, minutes: int = 60, agenda: str = "") -> Session:
         """The mentor asks."""
-        fields = {"key": str(uuid.uuid4()), "wall": wall_in(in_minutes), "tz": "UTC", "minutes": minutes}
-        return await self.ask(self.mentor, "session.book", **fields, agenda=agenda)
+        body = {"key": str(uuid.uuid4()), "minutes": minutes, "agenda": agenda, **_at(in_minutes)}
+        answer = await self.mentor.ask("POST", f"/api/rooms/{self.mentor.room}/sessions", body)
+        return dict(answer["session"])
 
-    async def confirmed(self, in_minutes: float, minutes: int = 60, agenda: str | None = None) -> Session:
+    async def confirmed(self, in_minutes: float, minutes: int = 60, agenda: str = "") -> Session:
         """The mentor asks, the mentee accepts."""
-        asked = await self.request(in_minutes, minutes, agenda)
-        return await self.change(self.mentee, "session.answer", asked, proposal=None, accept=0)
+        return await self.mentee.accept(await self.request(in_minutes, minutes, agenda))
 
-    async def change(self, client: Client, verb: str, session: Session, **fields: Any) -> Session:
-        """A change of the session as it was last seen."""
-        return await self.ask(client, verb, session=session["id"], rev=session["rev"], **fields)
+    async def move(self, side: Side, session: Session, in_minutes: float) -> Session:
+        """At once."""
+        body = {"rev": session["rev"], **_at(in_minutes)}
+        return dict((await side.ask("PATCH", f"/api/sessions/{session['id']}", body))["session"])
 
-    async def move(self, client: Client, session: Session, in_minutes: float, **fields: Any) -> Session:
-        """To so many minutes from now."""
-        return await self.change(
-            client, "session.move", session, wall=wall_in(in_minutes), tz="UTC", **fields
-        )
+    async def propose(self, side: Side, session: Session, *in_minutes: float) -> Session:
+        """Other times."""
+        body = {"rev": session["rev"], "times": [_at(one) for one in in_minutes], "reason": "I am on a train"}
+        return dict((await side.ask("POST", f"/api/sessions/{session['id']}/proposals", body))["session"])
 
-    async def close(self) -> None:
-        """Both hang up."""
-        await self.mentor.drop()
-        await self.mentee.drop()
-
-
-def _both(pair: Pair) -> tuple[Person, Person]:
-    return pair.mentor, pair.mentee
+    async def cancel(self, side: Side, session: Session, reason: str) -> Session:
+        """It does not take place."""
+        body = {"rev": session["rev"], "reason": reason}
+        return dict((await side.ask("DELETE", f"/api/sessions/{session['id']}", body))["session"])
 
 
-async def live_in(server: Server, person: Person, tz: str) -> None:
-    """What somebody says of themselves in the portal: their time zone."""
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {person.token}"}) as http,
-        http.patch(f"{server.url}/api/me", json={"tz": tz}) as answer,
-    ):
-        assert answer.status == 200, await answer.text()
+def _at(in_minutes: float) -> dict[str, str]:
+    return {"wall": wall_in(in_minutes), "tz": "UTC"}

@@ -14,8 +14,9 @@ from playwright.async_api import Locator
 
 from tests.browser.conftest import OpenTab
 from tests.browser.meeting import Meeting
-from tests.browser.planning import Planning, live_in
+from tests.browser.planning import Planning
 from tests.support.chromium import ChromiumTab
+from tests.support.clock import Clock
 from tests.support.condition import until
 from tests.support.figures import measured
 from tests.support.people import Pair
@@ -23,6 +24,7 @@ from tests.support.redis_servers import running
 from tests.support.server import Server
 
 MOVES = 20
+MINUTE_MS = 60_000
 DRAFT = "half a thought that is not sent yet"
 
 NOTE_CLICK = """
@@ -44,9 +46,8 @@ NOTE_CHANGE = """
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def planning(server: Server, pair: Pair) -> AsyncIterator[Planning]:
-    script = await Planning.begin(server, pair)
-    yield script
-    await script.close()
+    async with Planning(server, pair) as plans:
+        yield plans
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +58,27 @@ def store_url(isolated: None) -> Iterator[str]:
         thread.submit(stack.close).result()
 
 
+@pytest.fixture(scope="module")
+def clock(tmp_path_factory: pytest.TempPathFactory) -> Clock:
+    """That of the first of the two nodes."""
+    return Clock(tmp_path_factory.mktemp("clock") / "time")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def nodes(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[Server]]:
+async def nodes(
+    store_url: str, clock: Clock, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[list[Server]]:
     """Two servers on one store and one database."""
     folder = tmp_path_factory.mktemp("two-nodes")
     settings = {"TELEMENTOR_REDIS": store_url, "TELEMENTOR_DATABASE": f"sqlite:///{folder / 'shared.db'}"}
     started: list[Server] = []
-    for name in ("one", "two"):
+    for name, program in (("one", clock.program), ("two", ())):
         (folder / name).mkdir()
-        started.append(await Server(folder / name, settings).start())
+        started.append(await Server(folder / name, settings, program=program).start())
     yield started
     for node in started:
         await node.close()
+        Clock.forget(node.pid)
         assert "Traceback" not in node.log, f"the server tripped:\n{node.log[-4000:]}"
 
 
@@ -132,8 +142,6 @@ async def test_S8_who_waits_in_the_room_sees_the_move_in_place(
     open_tab: OpenTab, server: Server, pair: Pair, planning: Planning, door: str
 ) -> None:
     await planning.confirmed(60)
-    await live_in(server, pair.mentor, "Europe/London")
-    await live_in(server, pair.mentee, "Asia/Kolkata")
     mover, waiting = await open_tab(), await open_tab()
     await Meeting.begin(server, pair, mover, waiting)
     await waiting.say("I am early")
@@ -160,9 +168,8 @@ async def test_S8_who_waits_in_the_room_sees_the_move_in_place(
 
 async def test_S8_the_move_crosses_nodes(open_tab: OpenTab, nodes: list[Server]) -> None:
     pair = await nodes[0].pair()
-    script = await Planning.begin(nodes[0], pair)
-    await script.confirmed(60)
-    await script.close()
+    async with Planning(nodes[0], pair) as plans:
+        await plans.confirmed(60)
     mover, waiting = await open_tab(), await open_tab()
     await asyncio.gather(
         mover.enter(pair.mentor.link), waiting.enter(pair.mentee.link.replace(nodes[0].url, nodes[1].url))
@@ -187,7 +194,7 @@ async def test_S4_both_move_it_at_once_and_the_slower_one_proposes(
     await tab.press("Propose my time instead")
     await tab.page.get_by_role("dialog").wait_for(state="detached")
     await says(tab, "You proposed another time")
-    await tab.press("Take back the proposal")
+    await tab.press("Take it back")
     await tab.reads("closed a proposal")
     assert moved["seq"] == 1
 
@@ -245,6 +252,46 @@ async def test_a_knock_is_heard_and_cannot_be_repeated_at_once(meeting: Meeting)
     assert await again.get_attribute("aria-disabled") == "true"
 
 
+async def test_who_is_alone_ten_minutes_after_the_start_is_asked_and_may_give_up(
+    open_tab: OpenTab, nodes: list[Server], clock: Clock
+) -> None:
+    pair = await nodes[0].pair()
+    async with Planning(nodes[0], pair) as plans:
+        session = await plans.confirmed(1)
+    tab = await open_tab()
+    await tab.enter(pair.mentor.link)
+    await says(tab, "The session can start")
+    await look_at_the_clock(tab, session["start"] + 9 * MINUTE_MS)
+    await says(tab, "9 minutes ago")
+    assert not await tab.has("button", "Keep waiting")
+    await look_at_the_clock(tab, session["start"] + 10 * MINUTE_MS)
+    await says(tab, f"{pair.mentee.name} has not come yet")
+    await tab.press("Keep waiting")
+    await tab.page.get_by_role("button", name="Keep waiting").wait_for(state="detached")
+    await look_at_the_clock(tab, session["start"] + 20 * MINUTE_MS)
+    clock.set_ahead(12 * 60)
+    try:
+        await until(lambda: ended_by(tab), "the end of the session")
+    finally:
+        clock.set_ahead(0)
+    await tab.reads(f"{pair.mentee.name} did not come to the session")
+    await says(tab, "No session is planned", "did not take place")
+    assert await tab.has("button", "Book the next session")
+
+
+async def ended_by(tab: ChromiumTab) -> bool:
+    """The server's clock may be a second late: until then it says that the session has not begun."""
+    if await tab.has("button", "End session"):
+        await tab.press("End session")
+    return not await tab.has("button", "End session")
+
+
+async def look_at_the_clock(tab: ChromiumTab, at_ms: int) -> None:
+    """The page believes that it is so late, and looks."""
+    await tab.page.clock.set_system_time(at_ms / 1000)
+    await tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
 def _chromium(tab: object) -> ChromiumTab:
     assert isinstance(tab, ChromiumTab)
     return tab
@@ -263,7 +310,7 @@ async def test_S1_every_old_link_leads_to_the_same_room_and_the_right_words(
     session = await planning.move(planning.mentor, session, 90)
     await tab.open(pair.url)
     await says(tab, "Next session in", f"Moved by {pair.mentor.name}")
-    await planning.change(planning.mentor, "session.cancel", session, reason="I am ill")
+    await planning.cancel(planning.mentor, session, "I am ill")
     await tab.reads("Reason: I am ill")
     await tab.open(pair.url)
     await says(tab, "No session is planned", "was cancelled")

@@ -12,6 +12,8 @@ export const EARLY_MIN = 15;
 export const ALONE_MIN = 10;
 /** So long before the end more time is offered, once and quietly. */
 export const LAST_MIN = 5;
+/** What is offered. */
+export const MORE_MIN = [15, 30];
 const SOON_MIN = 60;
 /** For so long a moved session still says what it was. */
 const MOVED_SHOWN_MIN = 10;
