@@ -233,7 +233,7 @@ class Api:
         """Raises `NotFound` for a room that is not there and for a stranger alike."""
         record = await self._memberships.room(_named(request, "room"))
         if record is None:
-            raise NotFound
+            raise NotFound("This room does not exist, or it is not yours.", field="room")
         record.member(person)
         return record
 
