@@ -120,10 +120,11 @@ async def pick_another_time(tab: ChromiumTab, number: int) -> None:
 
 async def moved_on_screen(mover: ChromiumTab, waiting: ChromiumTab, number: int) -> float:
     """Seconds from the click on a time to the other's screen."""
-    await waiting.evaluate("window.__changes.length = 0")
     await pick_another_time(mover, number)
-    seen_at = await until(lambda: waiting.evaluate("window.__changes[0]"), "the move on the other's screen")
-    return float(seen_at - await mover.evaluate("window.__clickedAt")) / 1000
+    clicked_at = await mover.evaluate("window.__clickedAt")
+    later = f"window.__changes.find((at) => at > {clicked_at})"
+    seen_at = await until(lambda: waiting.evaluate(later), "the move on the other's screen")
+    return float(seen_at - clicked_at) / 1000
 
 
 async def move_again_and_again(mover: ChromiumTab, waiting: ChromiumTab, what: str) -> None:

@@ -530,7 +530,7 @@ export const en = {
     label: 'Session', // (name)
     length: span,
     next: (inMin: number) => `Next session in ${span(inMin)}`,
-    canStart: (inMin: number) => `The session can start. It is planned in ${span(inMin)}`,
+    canStart: (inMin: number) => `The session can start: it is planned in ${span(inMin)}`,
     begun: (sinceMin: number) =>
       sinceMin === 0 ? 'It is time for the session' : `The session was to start ${span(sinceMin)} ago`,
     live: (leftMin: number) => `The session is under way: ${span(leftMin)} left`,
