@@ -45,6 +45,7 @@ from signaling.service import Rates, Service
 from signaling.sessions import Sessions
 from signaling.settings import Settings, SettingsError
 from signaling.sockets import SocketLimits, SocketServer
+from signaling.stores.calendars import Calendars
 from signaling.stores.channels import Channels
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
@@ -242,6 +243,9 @@ class Node:
                 online=self._online,
                 limits=limits,
                 rules=_rules(settings),
+                calendars=Calendars(directory.database),
+                mail_from=settings.mail_from
+                or f"telementor@{urlsplit(public_url or '').hostname or NO_HOST}",
                 origin=public_url,
                 now_ms=now_ms,
             ),

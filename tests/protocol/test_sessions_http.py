@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 import pytest_asyncio
+import vobject
 from jsonschema import Draft202012Validator
 
 from tests.protocol.phrases import join, meet, new_key, say
@@ -87,7 +88,7 @@ async def test_the_description_is_of_these_routes(document: Document, nobody: Ap
     """Each address says the methods that are described, and no others; each is good JSON Schema."""
     assert document["openapi"] == "3.1.0"
     for path, methods in document["paths"].items():
-        allowed = await nobody.ask("OPTIONS", path.format(room="room", session="session"))
+        allowed = await nobody.ask("OPTIONS", path.format(room="room", session="session", secret="secret"))
         described = {name.upper() for name in methods} | ({"HEAD"} if "get" in methods else set())
         assert allowed.status == 204
         assert set(allowed.headers["Allow"].split(", ")) == described | {"OPTIONS"}, path
@@ -530,6 +531,69 @@ async def test_the_first_page_says_who_is_there_what_is_next_and_unread(
     assert (second["partner"]["online"], second["session"], second["unread"]) == (False, None, 0)
     await me.done("DELETE", f"/api/sessions/{sooner['id']}", {"rev": 1})
     assert (await me.done("GET", "/api/me"))["rooms"][0]["session"] == later
+
+
+# ------------------------------------------------------------------------------------------- calendars
+
+
+def events_of(calendar: bytes) -> list[Any]:
+    return list(getattr(vobject.readOne(calendar.decode()), "vevent_list", []))
+
+
+async def test_a_session_is_a_calendar_file_for_its_two_people(
+    server: Server, as_: As, nobody: Api, pair: Pair, document: Document
+) -> None:
+    booked = await book(as_(pair.mentor), pair.room, agenda="Chapter 3")
+    path = f"/api/sessions/{booked['id']}.ics"
+    for person in (pair.mentor, pair.mentee):
+        answer = await as_(person).ask("GET", path)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "text/calendar; charset=utf-8")
+        (event,) = events_of(answer.body)
+        start = datetime.fromtimestamp(booked["start"] / 1000, UTC)
+        assert (event.uid.value, event.sequence.value, event.dtstart.value) == (booked["uid"], "0", start)
+        assert (event.dtend.value, event.location.value) == (start + timedelta(hours=1), pair.url)
+    stranger = as_((await server.pair()).mentor)
+    for refused in (
+        await stranger.ask("GET", path),
+        await stranger.ask("GET", f"/api/sessions/{new_key()}.ics"),
+    ):
+        assert refused.error == (404, "not_found", "session")
+    assert (await nobody.ask("GET", path)).error[:2] == (401, "unauthenticated")
+    async with Browser(server.url) as browser:
+        await browser.enter(pair.mentor.link)
+        await browser.enter((await server.pair()).mentor.link)
+        link = await Api(browser.http, server.url, document).ask("GET", path)
+        assert link.status == 200, "a plain link says nothing of the log-in"
+
+
+async def test_a_feed_shows_the_sessions_of_all_rooms_to_whoever_has_its_address(
+    server: Server, as_: As, nobody: Api, pair: Pair
+) -> None:
+    mentor = as_(pair.mentor)
+    other = await server.pair(mentor=(pair.mentor.name, pair.mentor.email))
+    url = (await mentor.done("POST", "/api/me/feed"))["url"]
+    assert url.startswith(f"{server.url}/calendar/")
+    path = url.removeprefix(server.url)
+    assert events_of((await nobody.ask("GET", path)).body) == []
+    sessions = [
+        await book(mentor, pair.room, 3),
+        await book(mentor, other.room, 4),
+        await book(mentor, pair.room, 5),
+    ]
+    theirs = await server.pair()
+    await book(as_(theirs.mentor), theirs.room, 3)
+    await mentor.done("DELETE", f"/api/sessions/{sessions[2]['id']}", {"rev": 1})
+    answer = await nobody.ask("GET", path)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert [event.uid.value for event in events_of(answer.body)] == [one["uid"] for one in sessions[:2]]
+    assert (await mentor.done("GET", "/api/me"))["person"]["feed"]
+
+    second = (await mentor.done("POST", "/api/me/feed"))["url"].removeprefix(server.url)
+    assert (await nobody.ask("GET", path)).error == (404, "not_found", None), "the old address has ended"
+    assert (await nobody.ask("GET", second)).status == 200
+    assert not (await mentor.done("DELETE", "/api/me/feed"))["person"]["feed"]
+    assert (await nobody.ask("GET", second)).status == 404
+    assert path.split("/")[2].removesuffix(".ics") not in server.log
 
 
 # ----------------------------------------------------------------------------------------------- slots
