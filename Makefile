@@ -114,6 +114,6 @@ bench: setup system-packages $(STAMPS)/rivals ## what things cost, beside server
 	@$(BIN)/python -m tests.bench $(PARTS) $(if $(QUICK),--quick)
 
 clean: ## away with all that make made (./data stays)
-	rm -rf $(VENV) dist web_client/dist web_client/node_modules
+	rm -rf $(VENV) dist web_client/dist web_client/node_modules $(RIVALS)/node_modules
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

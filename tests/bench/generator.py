@@ -2,8 +2,8 @@
 
 `python -m tests.bench.generator` reads jobs as lines of JSON, works on them at once, and answers each with a line of its own
 (`tests/bench/load.py` is the other end). It speaks Engine.IO 4 and Socket.IO 5 with msgpack, the same to every server; to a
-server on bare WebSockets it sends the same packets and leaves out Engine.IO. Each message carries a number in its text, so it
-is known of each whether it was acknowledged once and came once to each who should get it.
+server on bare WebSockets it sends the same packets and leaves out Engine.IO. Each message carries a number in its text, so
+it is known of each whether it was acknowledged once and came once to each who should get it.
 """
 
 from __future__ import annotations
@@ -263,6 +263,7 @@ class Crowd:
         self.engine_io: bool = told["engine_io"]
         self.key: str = told["key"]
         self.clients = [Client(self, place, person) for place, person in enumerate(told["people"])]
+        self.drain_s = DRAIN_S
         self.lost = 0
         self.refused = 0
         self._first = 0
@@ -325,8 +326,8 @@ class Crowd:
 
     # Jobs
 
-    async def come_in(self) -> dict[str, Any]:
-        """Everybody, AT_ONCE at the same time."""
+    async def come_in(self, at_once: int = AT_ONCE) -> dict[str, Any]:
+        """Everybody, so many at the same time."""
         start, self.refused = time.perf_counter(), 0
         waiting = iter(self.clients)
         failed: list[str] = []
@@ -338,7 +339,7 @@ class Crowd:
                 except NotInError as error:
                     failed.append(str(error))
 
-        await asyncio.gather(*(usher() for _ in range(AT_ONCE)))
+        await asyncio.gather(*(usher() for _ in range(at_once)))
         read = [client.read for client in self.clients]
         self.lost = 0
         return {
@@ -355,10 +356,10 @@ class Crowd:
             client.go()
         return {}
 
-    async def come_back(self) -> dict[str, Any]:
+    async def come_back(self, at_once: int = AT_ONCE) -> dict[str, Any]:
         """All sockets drop, and all come in again."""
         await self.leave()
-        return await self.come_in()
+        return await self.come_in(at_once)
 
     async def come_and_go(self, seconds: float, per_s: float) -> dict[str, Any]:
         """One after the other drops and comes in again, so many a second."""
@@ -384,7 +385,7 @@ class Crowd:
             for client in self.clients:
                 client.say()
             await self._all_come()
-        return await self._told(len(self._authors), 1.0)
+        return await self.told(len(self._authors), 1.0)
 
     async def saturate(self, what: str, seconds: float, in_flight: int) -> dict[str, Any]:
         """Each client has so many messages on their way at any time, for so long."""
@@ -397,7 +398,7 @@ class Crowd:
         await asyncio.sleep(seconds)
         self._next = None
         sent, took_s = len(self._authors), time.perf_counter() - start
-        return await self._told(sent, took_s)
+        return await self.told(sent, took_s)
 
     async def pace(self, what: str, seconds: float, per_s: float) -> dict[str, Any]:
         """So many a second over all clients, evenly, each in its turn."""
@@ -408,15 +409,16 @@ class Crowd:
                 acts[sent % len(acts)](self.clients[sent // len(acts) % len(self.clients)])
                 sent += 1
             await asyncio.sleep(TICK_S)
-        return await self._told(sent, time.perf_counter() - start)
+        return await self.told(sent, time.perf_counter() - start)
 
     async def _all_come(self) -> None:
         self._done.clear()
         if self._pending:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._done.wait(), DRAIN_S)
+                await asyncio.wait_for(self._done.wait(), self.drain_s)
 
-    async def _told(self, sent: int, took_s: float) -> dict[str, Any]:
+    async def told(self, sent: int, took_s: float) -> dict[str, Any]:
+        """What became of the messages of a job, when they have come or DRAIN_S is over. So many were sent in that time."""
         await self._all_come()
         delays = sorted(self._delays_s)
         return {

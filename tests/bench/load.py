@@ -29,6 +29,11 @@ class Load:
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._reading = asyncio.create_task(self._read())
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def crowd(self, name: str, people: list[dict[str, str]], *, engine_io: bool, key: str) -> None:
         """People who come to one server; two by two they are in one room. `key` begins the uuid of each message."""
         self._write({"crowd": name, "people": people, "engine_io": engine_io, "key": key})

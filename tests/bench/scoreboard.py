@@ -29,17 +29,14 @@ ABOUT = {
 }
 HEADINGS = (
     *("server", "CPU µs each", "least–greatest", "× Node", "busiest node", "a second", "of its core", "store, µs each"),
-    *("p50 / p99 / longest, ms", "lost, twice, refused"),
+    *("generator, µs each", "p50 / p99 / longest, ms", "lost, twice, refused"),
 )  # fmt: skip
 
 
 def written(results: Results) -> str:
     """Markdown."""
-    rows, parts = (
-        results.rows,
-        [_preface(results.size), "### CPU microseconds of the server for each", _summary(results)],
-    )
-    for workload, ranked in rows.items():
+    parts = [_preface(results.size), "### CPU microseconds of the server for each", _summary(results)]
+    for workload, ranked in results.rows.items():
         cells = [_cells(row, _node(ranked)) for row in ranked]
         parts += [f"### {TITLES[workload]}", ABOUT[workload], table(HEADINGS, cells)]
     if results.idle:
@@ -81,20 +78,22 @@ def _us(value: float) -> str:
 
 
 def _summary(results: Results) -> str:
-    workloads = list(results.rows)
     lines = []
-    for place, row in enumerate(results.rows[workloads[0]]):
+    for first in next(iter(results.rows.values())):
         cells = []
-        for workload in workloads:
-            ranked = results.rows[workload]
-            value = ranked[place].cpu_us
-            cells.append(
-                f"{_us(value)} ({_times(value, _node(ranked))}){' !' if ranked[place].faults else ''}"
-            )
-        lines.append([row.contestant, *cells])
-    heads = [TITLES[workload].replace(", as much as there can be", ", saturated") for workload in workloads]
+        for ranked in results.rows.values():
+            row = next((row for row in ranked if row.contestant == first.contestant), None)
+            cells.append(_summed(row, _node(ranked)) if row else "")
+        lines.append([first.contestant, *cells])
+    heads = [
+        TITLES[workload].replace(", as much as there can be", ", saturated") for workload in results.rows
+    ]
     note = "In brackets: × Node. !: not every message was there exactly once, or somebody was refused; see below."
     return f"{note}\n\n{table(['server', *heads], lines)}"
+
+
+def _summed(row: Row, node: float | None) -> str:
+    return f"{_us(row.cpu_us)} ({_times(row.cpu_us, node)}){' !' if row.faults else ''}"
 
 
 def _cells(row: Row, node: float | None) -> list[str]:
@@ -104,7 +103,10 @@ def _cells(row: Row, node: float | None) -> list[str]:
         *(row.contestant, _us(row.cpu_us), "–".join(map(_us, row.spread)), _times(row.cpu_us, node)),
         *(_us(row.median(lambda sample: sample.busiest_us)), f"{per_s:,.0f}"),
         f"{row.median(lambda sample: sample.core):.0%}",
-        _us(row.median(lambda sample: sample.store_us)),
+        *(
+            _us(row.median(lambda sample: sample.store_us)),
+            _us(row.median(lambda sample: sample.generator_us)),
+        ),
         " / ".join(delays) if row.told("most_s") else "–",
         row.faults or "none",
     ]

@@ -29,27 +29,42 @@ COMERS_PER_S = 20
 
 
 class Size(Struct, frozen=True):
-    """How much is measured."""
+    """How much is measured. `warm_s`: before each workload, also for V8's compiler; `traffic_s`: in which clients that were
+    idle talk, to see what memory they leave behind."""
 
     seconds: float
+    warm_s: float
     rounds: int
     pairs: int
     idle_pairs: int
     idle_s: float
+    traffic_s: float
     workloads: tuple[str, ...]
 
 
 WORKLOADS = ("saturated", "paced", "half", "reconnect", "relay", "mixed")
+MANY_NODES = ("saturated", "paced", "reconnect", "relay")
+"""Those that more than one node are measured with."""
+
 FULL = Size(
-    seconds=2.0,
-    rounds=3,
+    seconds=1.0,
+    warm_s=1.5,
+    rounds=5,
     pairs=100,
     idle_pairs=500,
     idle_s=26.0,  # every client is pinged once in 25 s
+    traffic_s=5.0,  # everybody says five things
     workloads=WORKLOADS,
 )
 QUICK = Size(
-    seconds=0.4, rounds=1, pairs=25, idle_pairs=0, idle_s=0, workloads=("saturated", "reconnect", "relay")
+    seconds=0.4,
+    warm_s=0.4,
+    rounds=1,
+    pairs=25,
+    idle_pairs=0,
+    idle_s=0,
+    traffic_s=0,
+    workloads=("saturated", "reconnect", "relay"),
 )
 
 
@@ -60,6 +75,7 @@ class Sample(Struct):
     cpu_us: float
     busiest_us: float
     store_us: float
+    generator_us: float
     core: float
     told: dict[str, Any]
 
@@ -212,20 +228,22 @@ async def _workload(
     load: Load,
     rows: Mapping[str, list[Row]],
 ) -> list[Row]:
-    found = [Row(contestant.name, []) for contestant in chosen]
-    jobs = [_job(workload, place, rows) for place in range(len(chosen))]
+    found = [Row(one.name, []) for one in chosen if one.one_node or workload in MANY_NODES]
+    jobs = [_job(workload, row.contestant, rows) for row in found]
     for job, row in zip(jobs, found, strict=True):
-        await job(load, row.contestant, size.seconds / 2)  # warm, also for V8's compiler
+        await job(load, row.contestant, size.warm_s)
     for _ in range(size.rounds):
         for job, row in zip(jobs, found, strict=True):
-            row.samples.append(await _sample(here[row.contestant], job(load, row.contestant, size.seconds)))
+            row.samples.append(
+                await _sample(here[row.contestant], load, job(load, row.contestant, size.seconds))
+            )
     return found
 
 
-def _job(workload: str, place: int, rows: Mapping[str, list[Row]]) -> Job:
+def _job(workload: str, contestant: str, rows: Mapping[str, list[Row]]) -> Job:
     if workload != "half":
         return JOBS[workload]
-    per_s = rows["saturated"][place].told("per_s") / 2
+    per_s = next(row for row in rows["saturated"] if row.contestant == contestant).told("per_s") / 2
 
     async def half(load: Load, name: str, seconds: float) -> dict[str, Any]:
         return await load("pace", name, what="chat", seconds=seconds, per_s=per_s)
@@ -233,16 +251,17 @@ def _job(workload: str, place: int, rows: Mapping[str, list[Row]]) -> Job:
     return half
 
 
-async def _sample(server: Running, job: Awaitable[dict[str, Any]]) -> Sample:
+async def _sample(server: Running, load: Load, job: Awaitable[dict[str, Any]]) -> Sample:
     loop = asyncio.get_running_loop()
-    start, costs = loop.time(), Costs(server.store, *server.pids)
+    start, costs = loop.time(), Costs(server.store, load.pid, *server.pids)
     told = await job
-    store, *spent = costs.cpu_s()
+    store, ours, *spent = costs.cpu_s()
     each = 1e6 / max(1, told["count"])
     return Sample(
         cpu_us=sum(spent) * each,
         busiest_us=max(spent) * each,
         store_us=store * each,
+        generator_us=ours * each,
         core=sum(spent) / (loop.time() - start),
         told=told,
     )
@@ -252,7 +271,7 @@ async def _idle(
     folder: Path, size: Size, chosen: Sequence[Contestant], redis: RedisServer, load: Load
 ) -> list[Idle]:
     """All at the same time: to be there costs little, so nobody takes another's time away."""
-    chosen = [one for one in chosen if not one.apart]
+    chosen = [one for one in chosen if one.one_node]
     count = size.idle_pairs * 2
     async with running(chosen, folder, redis, size.idle_pairs) as here:
         memory = {name: _memory(server) for name, server in here.items()}
@@ -261,14 +280,14 @@ async def _idle(
             key = f"00000000-0000-4000-9{number:03x}-"
             load.crowd(contestant.name, people, engine_io=contestant.engine_io, key=key)
             await load("come_in", contestant.name)
-        await asyncio.sleep(2)  # what coming in brings about
+        await asyncio.sleep(min(2, size.idle_s))  # what coming in brings about
         came = {name: _memory(server) for name, server in here.items()}
         costs = {name: Costs(*server.pids) for name, server in here.items()}
         await asyncio.sleep(size.idle_s)
         spent_s = {name: sum(cost.cpu_s()) for name, cost in costs.items()}
         found = []
         for name, server in here.items():
-            await load("saturate", name, what="chat", seconds=size.seconds, in_flight=1)
+            await load("pace", name, what="chat", seconds=size.traffic_s, per_s=PER_S)
             each = [(value - memory[name]) / count for value in (came[name], _memory(server))]
             found.append(Idle(name, *each, ms_a_second=spent_s[name] / size.idle_s / count * 1e6))
         for name in here:
