@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -44,25 +42,24 @@ PARTS: dict[str, Part] = {
 def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all but crowd)"
+    )
     parser.add_argument("--seconds", type=float, default=12, help="for each row of `echo` (default 12)")
     parser.add_argument("--quick", action="store_true", help="chat, reconnect and relay side by side, once")
     given = parser.parse_args()
     if unknown := set(given.parts) - PARTS.keys():
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    _go_first()
     _print(f"{PREFACE}\n\n{machine()}")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         if given.quick:
             _print("\n" + scoreboard.written(asyncio.run(compete(Path(folder), QUICK))))
         else:
-            asyncio.run(_measure(given.parts or list(PARTS), Path(folder), given.seconds))
-
-
-def _go_first() -> None:
-    """Before all else that the machine has to do, where that is allowed: else delays would be those of others."""
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, -15)
+            asyncio.run(
+                _measure(
+                    given.parts or [name for name in PARTS if name != "crowd"], Path(folder), given.seconds
+                )
+            )
 
 
 async def _measure(names: list[str], folder: Path, seconds: float) -> None:

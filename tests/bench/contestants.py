@@ -206,6 +206,7 @@ async def _start(command: Sequence[str], sink: int) -> asyncio.subprocess.Proces
         stdin=asyncio.subprocess.DEVNULL,
         stdout=sink,
         stderr=sink,
+        start_new_session=True,
     )
 
 

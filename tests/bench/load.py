@@ -76,6 +76,7 @@ async def generator() -> AsyncIterator[Load]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=LINE_BYTES,
+        start_new_session=True,
     )
     pin(process.pid, OTHER_CORES)
     load = Load(process)

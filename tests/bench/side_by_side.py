@@ -48,12 +48,12 @@ MANY_NODES = ("saturated", "paced", "reconnect", "relay")
 
 FULL = Size(
     seconds=1.0,
-    warm_s=1.5,
+    warm_s=1.0,
     rounds=5,
     pairs=100,
     idle_pairs=500,
     idle_s=26.0,  # every client is pinged once in 25 s
-    traffic_s=5.0,  # everybody says five things
+    traffic_s=3.0,  # everybody says three things
     workloads=WORKLOADS,
 )
 QUICK = Size(
