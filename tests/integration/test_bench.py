@@ -19,6 +19,7 @@ TINY = Size(
 )
 
 
+@pytest.mark.timeout(120)  # seconds where nothing else runs
 async def test_every_load_runs_on_telementor_and_on_a_rival_and_every_message_is_there_exactly_once(tmp_path):
     chosen = [one for one in contestants() if one in (HERE[0], RIVAL[1])]
     measured(
