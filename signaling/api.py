@@ -21,7 +21,7 @@ from rooms import availability, bounds
 from rooms import commands as c
 from rooms.availability import Hours, Search
 from rooms.bounds import Limits
-from rooms.errors import Invalid, NotFound, TooLarge, Unavailable
+from rooms.errors import Invalid, NotFound, TooLarge, Unauthenticated, Unavailable
 from rooms.membership import RoomRecord
 from rooms.portal import (
     UNREAD_MAX,
@@ -42,9 +42,11 @@ from rooms.session import MINUTE_MS, Session
 from signaling.addresses import AddressRate
 from signaling.answers import field_of
 from signaling.buckets import TokenBuckets
+from signaling.calendar import Shown, feed_ics, organizer_address, session_ics
 from signaling.door import Door
-from signaling.openapi import Route, document
+from signaling.openapi import NAME, Route, document
 from signaling.sessions import Sessions
+from signaling.stores.calendars import Calendars, Entry
 from signaling.stores.profiles import Profiles
 
 BODY_BYTES: Final = 16_384
@@ -56,12 +58,14 @@ BODY_S: Final = 10.0
 PEOPLE_MAX: Final = 10_000
 """People whose rate is known at a time; beyond it the one who has been silent longest starts anew."""
 
-NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What a slug, the id of a session or the secret of a feed may look like; anything else names nothing."""
+FEED_MAX: Final = 500
+FEED_PAST_MS: Final = 30 * 24 * 60 * MINUTE_MS
+"""A feed has the sessions of the last 30 days and those to come, so many at most."""
 
 
 class Api:
-    """`online` says which people have a socket anywhere, `origin` how the server is called from outside."""
+    """`online` says which people have a socket anywhere, `origin` how the server is called from outside, `mail_from` who
+    writes its invitations."""
 
     def __init__(
         self,
@@ -77,6 +81,8 @@ class Api:
         online: Callable[[Collection[str]], Awaitable[set[str]]],
         limits: Limits,
         rules: Rules,
+        calendars: Calendars,
+        mail_from: str,
         origin: str | None,
         now_ms: Callable[[], int],
     ) -> None:
@@ -90,16 +96,21 @@ class Api:
         self._online = online
         self._limits = limits
         self._rules = rules
+        self._calendars = calendars
+        self._mail_from = mail_from
         self._origin = origin
+        self._writing_feed = asyncio.Lock()
         self._now_ms = now_ms
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.route(route.method, route.path, partial(self._answer, route)) for route in ROUTES]
+        return [
+            web.route(route.method, _pattern(route.path), partial(self._answer, route)) for route in ROUTES
+        ]
 
     async def _answer(self, route: Route, request: web.Request) -> web.Response:
         self._addresses.take(request)
         person = ""
-        if not route.public:
+        if route.login == "tab":
             person = await self._door.person(request)
             self._people.take(person, time.monotonic())
         answer = await route.handler(self, request, person)
@@ -144,8 +155,7 @@ class Api:
 
     async def make_feed(self, request: web.Request, person: str) -> FeedMade:
         secret = await self._profiles.new_feed(person)
-        origin = self._origin or f"{request.scheme}://{request.host}"
-        return FeedMade(ok=True, url=f"{origin}/calendar/{secret}.ics")
+        return FeedMade(ok=True, url=f"{self._called(request)}/calendar/{secret}.ics")
 
     async def end_feed(self, _: web.Request, person: str) -> ProfileShown:
         return ProfileShown(ok=True, person=await self._profiles.end_feed(person))
@@ -170,18 +180,18 @@ class Api:
         return SlotsShown(ok=True, tz=asked.tz, slots=found)
 
     async def sessions(self, request: web.Request, person: str) -> SessionsShown:
-        slug = _named(request, "room")
+        slug = request.match_info["room"]
         return SessionsShown(ok=True, sessions=await self._sessions.of_room(person, slug))
 
     async def book(self, request: web.Request, person: str) -> SessionShown:
-        names = {"room": _named(request, "room")}
+        names = {"room": request.match_info["room"]}
         command: c.SessionBook = _command(c.SessionBook, await _body(request), names)
         return SessionShown(ok=True, session=await self._sessions.book(person, command))
 
     # One session
 
     async def session(self, request: web.Request, person: str) -> SessionShown:
-        session = await self._sessions.session(person, _named(request, "session"))
+        session = await self._sessions.session(person, request.match_info["session"])
         return SessionShown(ok=True, session=session)
 
     async def change(self, request: web.Request, person: str) -> SessionShown:
@@ -207,6 +217,46 @@ class Api:
     async def end(self, request: web.Request, person: str) -> SessionShown:
         return await self._decide(c.SessionEnd, request, person, await _body(request))
 
+    # Calendars
+
+    async def calendar_file(self, request: web.Request, _: str) -> bytes:
+        """A plain link names no log-in: whoever of the browser's people has this session gets it."""
+        persons = await self._door.persons(request)
+        if not persons:
+            raise Unauthenticated
+        entry = await self._calendars.entry(persons, request.match_info["session"])
+        if entry is None:
+            raise NotFound("There is no such session, or it is not yours.", field="session")
+        self._people.take(entry.reader.id, time.monotonic())
+        return session_ics(self._shown(entry, self._called(request)), "PUBLISH", self._now_ms())
+
+    async def feed(self, request: web.Request, _: str) -> bytes:
+        """Writing a long one takes up to half a second: beside everything else, and one at a time."""
+        person = await self._profiles.of_feed(request.match_info["secret"])
+        if person is None:
+            raise NotFound
+        self._people.take(person, time.monotonic())
+        profile = await self._profiles.profile(person)
+        now = self._now_ms()
+        entries = await self._calendars.feed(person, now - FEED_PAST_MS, FEED_MAX)
+        origin = self._called(request)
+        shown = [self._shown(entry, origin) for entry in entries]
+        async with self._writing_feed:
+            return await asyncio.to_thread(feed_ics, shown, profile.language, now)
+
+    def _called(self, request: web.Request) -> str:
+        """The address of this server; without `public_url` the one that it was called by."""
+        return self._origin or f"{request.scheme}://{request.host}"
+
+    def _shown(self, entry: Entry, origin: str) -> Shown:
+        return Shown(
+            reader=entry.reader,
+            partner=entry.partner,
+            room_url=f"{origin}/r/{entry.session.room}",
+            session=entry.session,
+            organizer=organizer_address(self._mail_from, entry.organizer),
+        )
+
     # The parts
 
     async def _decide(
@@ -218,22 +268,22 @@ class Api:
         *,
         strict: bool = True,
     ) -> SessionShown:
-        session = await self._sessions.session(person, _named(request, "session"))
+        session = await self._sessions.session(person, request.match_info["session"])
         names = {"room": session.room, "session": session.id}
         command: c.SessionCommand = _command(kind, asked, names, strict=strict)
         return SessionShown(ok=True, session=await self._sessions.change(person, command))
 
     async def _of_room(self, record: RoomRecord, person: str, session_id: str) -> None:
         """Else what is free would tell of a session in another room. Raises `NotFound`."""
-        known = NAME.fullmatch(session_id) and await self._sessions.session(person, session_id)
+        known = re.fullmatch(NAME, session_id) and await self._sessions.session(person, session_id)
         if not known or known.room != record.slug:
             raise NotFound("There is no such session in this room.", field="session")
 
     async def _room(self, request: web.Request, person: str) -> RoomRecord:
         """Raises `NotFound` for a room that is not there and for a stranger alike."""
-        record = await self._memberships.room(_named(request, "room"))
+        record = await self._memberships.room(request.match_info["room"])
         if record is None:
-            raise NotFound
+            raise NotFound("This room does not exist, or it is not yours.", field="room")
         record.member(person)
         return record
 
@@ -247,6 +297,7 @@ ROUTES: Final = (
     Route("GET", "/api/rooms/{room}/slots", Api.slots, "Starts that are free for both", SlotsShown, query=SlotsAsked),
     Route("GET", "/api/rooms/{room}/sessions", Api.sessions, "Sessions of a room", SessionsShown),
     Route("POST", "/api/rooms/{room}/sessions", Api.book, "Ask for a session", SessionShown, body=(c.SessionBook,)),
+    Route("GET", "/api/sessions/{session}.ics", Api.calendar_file, "A calendar file of it", "text/calendar", login="any"),
     Route("GET", "/api/sessions/{session}", Api.session, "A session", SessionShown),
     Route(
         "PATCH", "/api/sessions/{session}", Api.change, "Move it, or change what it is about", SessionShown,
@@ -269,8 +320,14 @@ ROUTES: Final = (
         body=(c.SessionExtend,),
     ),
     Route("POST", "/api/sessions/{session}/end", Api.end, "It is over", SessionShown, body=(c.SessionEnd,)),
-    Route("GET", "/api/openapi.json", Api.description, "This description", "application/json", public=True),
+    Route("GET", "/calendar/{secret}.ics", Api.feed, "A calendar feed", "text/calendar", login="none"),
+    Route("GET", "/api/openapi.json", Api.description, "This description", "application/json", login="none"),
 )  # fmt: skip
+
+
+def _pattern(path: str) -> str:
+    """With names as they may look: then `x.ics` is no session."""
+    return re.sub(r"{(\w+)}", rf"{{\1:{NAME}}}", path)
 
 
 def _card(
@@ -280,14 +337,6 @@ def _card(
     partner = Partner(other.person, other.name, other.role, other.tz, other.person in online)
     role = record.member(person).role
     return RoomCard(record.slug, record.title, role, record.moves, partner, session, unread)
-
-
-def _named(request: web.Request, part: str) -> str:
-    """A part of the path that can name something. Raises `NotFound`."""
-    name = request.match_info[part]
-    if not NAME.fullmatch(name):
-        raise NotFound
-    return name
 
 
 def _command(kind: type[Any], asked: object, names: dict[str, str], *, strict: bool = True) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +15,9 @@ from signaling.answers import STATUS
 from signaling.door import COOKIE, LOGIN_HEADER, SAFE_METHODS
 
 _REF: Final = "#/components/schemas/{name}"
+
+NAME: Final = "[A-Za-z0-9_-]{1,64}"
+"""What a slug, the id of a session or the secret of a feed may look like; anything else names nothing."""
 
 NAMES: Final = ("room", "session")
 """What a command has of its path, not of its body."""
@@ -26,7 +29,8 @@ _WRITES: Final = ("too_large", "forbidden", "conflict", "gone")
 
 class Route(Struct, frozen=True):
     """One row of the contract. `answer` is a struct, sent as JSON, or a media type. `body`: what it may hold, one of
-    these; a command without `NAMES`. `query`: its parameters. `public`: needs no log-in."""
+    these; a command without `NAMES`. `query`: its parameters. `login`: that of the tab, any of the browser's (for plain
+    links), or none."""
 
     method: str
     path: str
@@ -35,7 +39,7 @@ class Route(Struct, frozen=True):
     answer: type[Struct] | str
     body: tuple[Any, ...] = ()
     query: type[Struct] | None = None
-    public: bool = False
+    login: Literal["tab", "any", "none"] = "tab"
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
@@ -89,7 +93,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         "parameters": _parameters(route, schemas),
         "responses": _responses(route),
     }
-    if route.public:
+    if route.login == "none":
         operation["security"] = []
     if route.body:
         choices = [_schema(kind) for kind in route.body]
@@ -108,11 +112,11 @@ def _parameters(route: Route, schemas: dict[str, Any]) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+            "schema": {"type": "string", "pattern": f"^{NAME}$"},
         }
         for name in re.findall(r"{(\w+)}", route.path)
     ]
-    if not route.public:
+    if route.login == "tab":
         found.append(
             {"name": LOGIN_HEADER, "in": "header", "schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"}}
         )
@@ -133,7 +137,7 @@ def _parameters(route: Route, schemas: dict[str, Any]) -> list[dict[str, Any]]:
 def _responses(route: Route) -> dict[str, Any]:
     codes = (
         *_READS,
-        *(() if route.public else _LOGGED_IN),
+        *(() if route.login == "none" else _LOGGED_IN),
         *(() if route.method in SAFE_METHODS else _WRITES),
     )
     by_status: dict[int, list[str]] = {}

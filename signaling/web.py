@@ -139,7 +139,7 @@ class Web:
     def _refuse(self, request: web.Request, error: RoomError, status: int | None = None) -> web.Response:
         """The page with its plain sentence; where scripts ask, the error as an object."""
         status = status or STATUS[error.code]
-        if request.path.startswith(("/api/", "/socket.io/")):
+        if request.path.startswith(("/api/", "/calendar/", "/socket.io/")):
             body = msgspec.json.encode(Refused(ok=False, error=refusal(error)))
             response = web.Response(status=status, body=body, content_type="application/json")
         else:

@@ -42,7 +42,7 @@ OPEN: Final = session.c.due_ms.is_not(None)
 async def find(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> list[Appointment]:
     """All that fit, by their start."""
     query = _FOUND.where(*which).order_by(session.c.start_ms, session.c.id)
-    return [_appointment(row) for row in (await connection.execute(query)).mappings()]
+    return [read(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def next_of(connection: AsyncConnection, slugs: Sequence[str]) -> dict[str, Session]:
@@ -55,7 +55,8 @@ async def next_of(connection: AsyncConnection, slugs: Sequence[str]) -> dict[str
     return {one.session.room: one.session for one in found}
 
 
-def _appointment(row: Any) -> Appointment:
+def read(row: Any) -> Appointment:
+    """From a mapping of the columns of `session` and `pair.slug`."""
     return Appointment(
         Session(
             id=row["id"],
@@ -109,6 +110,7 @@ async def add(
 ) -> None:
     """A new session. Raises `Conflict` when one of its people is in another one then (S3)."""
     one = change.session
+    await _refuse_if_busy(connection, one, booking.booker, "wall", rules)
     await connection.execute(
         sa.insert(session).values(
             id=one.id,
@@ -122,7 +124,7 @@ async def add(
             **_columns(change.appointment, rules),
         )
     )
-    await _claim(connection, one, booking.booker, "wall", rules)
+    await _claim(connection, one, "wall", rules)
     await _say(connection, change, keys, now)
 
 
@@ -152,7 +154,8 @@ async def write(
         raise Conflict(field="rev")
     if schedule.buckets(was, rules) != schedule.buckets(now_is, rules):
         await connection.execute(sa.delete(claim).where(claim.c.session_id == was.id))
-        await _claim(connection, now_is, asked_by, field, rules)
+        await _refuse_if_busy(connection, now_is, asked_by, field, rules)
+        await _claim(connection, now_is, field, rules)
     await _say(connection, change, keys, now)
 
 
@@ -175,8 +178,10 @@ async def forget_words(connection: AsyncConnection, pair_ids: Sequence[str]) -> 
     )
 
 
-async def _claim(connection: AsyncConnection, one: Session, asked_by: str, field: str, rules: Rules) -> None:
-    """S3: who asks is told who has no time, and nothing of what they do then. The key of the table has the last word."""
+async def _refuse_if_busy(
+    connection: AsyncConnection, one: Session, asked_by: str, field: str, rules: Rules
+) -> None:
+    """S3: who asks is told who has no time, and nothing of what they do then."""
     buckets = schedule.buckets(one, rules)
     if not buckets:
         return
@@ -190,11 +195,17 @@ async def _claim(connection: AsyncConnection, one: Session, asked_by: str, field
         raise Conflict("You have another session at that time.", field=field)
     if busy:
         raise Conflict(f"{next(iter(busy.values()))} has another session at that time.", field=field)
+
+
+async def _claim(connection: AsyncConnection, one: Session, field: str, rules: Rules) -> None:
+    """S3: the key of the table has the last word."""
     rows = [
         {"person_id": person_id, "bucket": bucket, "session_id": one.id}
         for person_id in one.answers
-        for bucket in buckets
+        for bucket in schedule.buckets(one, rules)
     ]
+    if not rows:
+        return
     try:
         await connection.execute(sa.insert(claim), rows)
     except IntegrityError:
@@ -216,25 +227,37 @@ async def _say(connection: AsyncConnection, change: Change, keys: Sequence[str],
                 for event in said
             ],
         )
-    for told in change.notices:
-        await notify(connection, one, told.recipient, told.kind, told.about, now)
+    await notify(connection, one, [(told.recipient, told.kind, told.about) for told in change.notices], now)
 
 
 async def notify(
-    connection: AsyncConnection, one: Session, recipient: str, kind: str, about: str, now: int
+    connection: AsyncConnection, one: Session, told: Sequence[tuple[str, str, str]], now: int
 ) -> None:
-    """S5: once for each (session, its `seq`, recipient, channel, kind, about)."""
-    values = {
-        "subject": one.id,
-        "seq": one.seq,
-        "recipient_id": recipient,
-        "channel": MAIL,
-        "kind": kind,
-        "about": about,
-        "state": "pending",
-        "attempts": 0,
-        "created_ms": now,
-        "due_ms": now,
-    }
+    """S5: (recipient, kind, about), once for each session and its `seq`."""
+    await note(connection, [(one.id, one.seq, *what) for what in told], now)
+
+
+async def note(
+    connection: AsyncConnection, notices: Sequence[tuple[str, int, str, str, str]], now: int
+) -> int:
+    """(subject, seq, recipient, kind, about), due now; one that is known stays as it is. Returns how many are new."""
+    if not notices:
+        return 0
+    rows = [
+        {
+            "subject": subject,
+            "seq": seq,
+            "recipient_id": recipient,
+            "channel": MAIL,
+            "kind": kind,
+            "about": about,
+            "state": "pending",
+            "attempts": 0,
+            "created_ms": now,
+            "due_ms": now,
+        }
+        for subject, seq, recipient, kind, about in notices
+    ]
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    await connection.execute(dialect.insert(notice).values(values).on_conflict_do_nothing())
+    done = await connection.execute(dialect.insert(notice).values(rows).on_conflict_do_nothing())
+    return max(done.rowcount, 0)

@@ -3,61 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.browser.conftest import OpenTab
+from tests.browser.look import Look, each_size_and_scheme
 from tests.browser.meeting import Meeting
 from tests.support.appointments import Side
-from tests.support.axe import violations
 from tests.support.chromium import ChromiumTab
 from tests.support.people import Pair
 from tests.support.server import Server
 
-DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-SIZES: dict[str, dict[str, Any]] = {"desktop": DESKTOP, "phone": PHONE}
-
-# Each size and each scheme once; `-m slow` has the other two as well.
-pytestmark = pytest.mark.parametrize(
-    ("size", "scheme"),
-    [
-        ("desktop", "light"),
-        ("phone", "dark"),
-        pytest.param("desktop", "dark", marks=pytest.mark.slow),
-        pytest.param("phone", "light", marks=pytest.mark.slow),
-    ],
-)
-
-
-class Look:
-    """Looks at a tab in one size and colour scheme, and remembers what axe said."""
-
-    def __init__(self, artifacts: Path, size: str, scheme: str) -> None:
-        self._artifacts = artifacts
-        self._suffix = f"{size}-{scheme}"
-        self.found: dict[str, list[str]] = {}
-
-    async def at(self, tab: ChromiumTab, screen: str) -> None:
-        """Take the picture and run axe; failures are gathered, so that one run shows them all."""
-        await tab.picture(self._artifacts / "screens" / f"{screen}-{self._suffix}.png")
-        problems = await violations(tab.page)
-        if await tab.evaluate("document.documentElement.scrollWidth > window.innerWidth + 1"):
-            problems.append("the page scrolls sideways")
-        if problems:
-            self.found[screen] = problems
-
-
-@pytest.fixture
-def look(artifacts: Path, size: str, scheme: str) -> Look:
-    return Look(artifacts, size, scheme)
-
-
-@pytest.fixture
-def options(size: str, scheme: str) -> dict[str, Any]:
-    return {**SIZES[size], "color_scheme": scheme, "reduced_motion": "reduce"}
+pytestmark = each_size_and_scheme
 
 
 async def test_screens_of_a_meeting(

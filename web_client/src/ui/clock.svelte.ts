@@ -1,14 +1,19 @@
-/** Times as people read them. The screens' only clock: it ticks on the minute. */
+/** Times as people read them. The screens' only clock: it ticks on the minute, and when the page is looked at again. */
 import { wallIn } from './sessions/time';
 import { words } from './words';
 
 export const clock = $state({ now: Date.now() });
 
+let next: ReturnType<typeof setTimeout>;
+
 function tick(): void {
+  clearTimeout(next);
   clock.now = Date.now();
-  setTimeout(tick, 60_000 - (clock.now % 60_000) + 20);
+  next = setTimeout(tick, 60_000 - (clock.now % 60_000) + 20);
 }
 tick();
+// A device that slept, or a page that was behind others, has missed minutes.
+document.addEventListener('visibilitychange', tick);
 
 export { timeIn } from './sessions/time';
 

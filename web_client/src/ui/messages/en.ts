@@ -6,6 +6,7 @@ import type { Figures as CheckFigures, Verdict, Way } from '../../call/network_c
 import type { Direction, Figures, Grade } from '../../call/quality';
 import type { EndReason } from '../../call/state';
 import type { CaptureProblem, Kind } from '../../devices/capture';
+import type { SessionEvent } from '../../room/state';
 
 export interface Problem {
   title: string;
@@ -263,6 +264,82 @@ function qualityPath(figures: Figures): { label: string; value: string }[] {
   return rows.flatMap(([label, value]) => (value === null ? [] : [{ label, value }]));
 }
 
+// Sessions in the room: what happened, in words. `when` gives the time for both sides.
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function span(minutes: number): string {
+  const days = Math.floor(minutes / 1440);
+  if (days >= 2) return `${days} days`;
+  const hours = Math.floor(minutes / 60);
+  if (hours >= 24) return '1 day';
+  if (hours === 0) return minutes === 1 ? '1 minute' : `${minutes} minutes`;
+  const rest = minutes % 60;
+  const whole = hours === 1 ? '1 hour' : `${hours} hours`;
+  return rest === 0 ? whole : `${hours} h ${rest} min`;
+}
+
+function because(reason: string | undefined): string {
+  return reason ? ` Reason: ${reason}` : '';
+}
+
+function movedSession(
+  event: Extract<SessionEvent, { kind: 'session.rescheduled' }>,
+  by: string,
+  when: When,
+): string {
+  const { old, new: now } = event;
+  if (event.by === 'system')
+    return `The clocks have new rules there: the session is now on ${when(now.start)}.`;
+  if (old.start === now.start)
+    return `${by} changed the session to ${span(now.minutes)}.${because(event.reason)}`;
+  const length = old.minutes === now.minutes ? '' : `, ${span(now.minutes)}`;
+  const what = event.proposal ? 'took a proposed time: the session is now on' : 'moved the session to';
+  return `${by} ${what} ${when(now.start)}${length}.${because(event.reason)}`;
+}
+
+type When = (start: number) => string;
+
+function sessionHappened(event: SessionEvent, name: (person: string) => string, when: When): string {
+  const { session } = event;
+  const by = capital(name(event.by));
+  switch (event.kind) {
+    case 'session.requested':
+      return `${by} asked for a session on ${when(session.start)}, ${span(session.minutes)}.`;
+    case 'session.confirmed':
+      return `${by} accepted the session on ${when(session.start)}.`;
+    case 'session.proposed': {
+      const proposal = session.proposals.find(({ id }) => id === event.proposal);
+      const times = (proposal?.times ?? []).map(({ start }) => when(start)).join('; ');
+      return `${by} proposed ${proposal?.times.length === 1 ? 'another time' : 'other times'}: ${times}.${because(proposal?.reason)}`;
+    }
+    case 'session.declined':
+      return event.proposal
+        ? `${by} closed a proposal. The session stays on ${when(session.start)}.`
+        : `${by} declined the session on ${when(session.start)}.`;
+    case 'session.rescheduled':
+      return movedSession(event, by, when);
+    case 'session.cancelled':
+      return `${by} cancelled the session on ${when(session.start)}.${because(event.reason)}`;
+    case 'session.expired':
+      return event.proposal
+        ? `Nobody took a proposed time. The session stays on ${when(session.start)}.`
+        : `Nobody answered in time: there is no session on ${when(session.start)}.`;
+    case 'session.started':
+      return 'The session began.';
+    case 'session.extended':
+      return `${by} extended the session by ${span(event.minutes)}.`;
+    case 'session.ended':
+      return event.by === 'system' ? 'The session is over.' : `${by} ended the session.`;
+    case 'session.no_show':
+      return `${capital(event.who.map(name).join(' and '))} did not come to the session on ${when(session.start)}.`;
+    case 'session.agenda_set':
+      return session.agenda === '' ? `${by} removed the agenda.` : `${by} set the agenda: ${session.agenda}`;
+  }
+}
+
 export const en = {
   language: 'en',
   product: 'telementor',
@@ -293,8 +370,6 @@ export const en = {
   room: {
     loading: 'Opening the room…',
     back: 'My rooms',
-    notPlanned: 'No session is planned.',
-    openAnyway: 'Write or call at any time.',
     you: 'You',
     times: (own: string, other: string, name: string) => `${own} for you, ${other} for ${name}`,
     sameTime: (own: string) => `${own} for both of you`,
@@ -448,6 +523,48 @@ export const en = {
     pictureMissing: (name: string) => `The picture of ${name} does not arrive. Trying to bring it back…`,
     ended,
     presence: (name: string, where: string) => `${name} is ${where}.`,
+  },
+
+  /** Sessions, as the room shows them. */
+  session: {
+    label: 'Session', // (name)
+    length: span,
+    next: (inMin: number) => `Next session in ${span(inMin)}`,
+    canStart: (inMin: number) => `The session can start: it is planned in ${span(inMin)}`,
+    begun: (sinceMin: number) =>
+      sinceMin === 0 ? 'It is time for the session' : `The session was to start ${span(sinceMin)} ago`,
+    live: (leftMin: number) => `The session is under way: ${span(leftMin)} left`,
+    left: (leftMin: number) => (leftMin > 0 ? `${span(leftMin)} left` : 'The planned time is over'),
+    over: 'The time of the session is over.',
+    notPlanned: 'No session is planned.',
+    last: {
+      ended: (when: string) => `The last session was on ${when}.`,
+      cancelled: (when: string) => `The session on ${when} was cancelled.`,
+      declined: (when: string) => `The session on ${when} was declined.`,
+      expired: (when: string) => `Nobody answered the request for ${when}.`,
+      no_show: (when: string) => `The session on ${when} did not take place.`,
+    },
+    openAnyway: 'Write or call at any time.',
+    movedBy: (name: string) => (name === en.room.you ? 'You moved it' : `Moved by ${name}`),
+    was: 'was',
+    following: 'Book the next session', // (name)
+    again: 'Propose again', // (name)
+    answerWanted: 'Session: an answer is wanted', // (name)
+    knock: (name: string) => `Let ${name} know I am here`, // (name)
+    knocked: (name: string) => `${name} has been told.`,
+    knockAgain: (seconds: number) =>
+      `You can do so again in ${seconds === 1 ? '1 second' : `${seconds} seconds`}.`,
+    knocks: (name: string) => `${name} is here and would like you to come.`,
+    knockTitle: (name: string) => `${name} is here`,
+    late: 'Running late', // (name)
+    later: (minutes: number) => `${minutes} minutes later`, // (name)
+    lateReason: 'Running late',
+    alone: (name: string) => `${name} has not come yet. What would you like to do?`,
+    wait: 'Keep waiting', // (name)
+    end: 'End session', // (name)
+    more: (minutes: number) => `${minutes} more minutes`, // (name)
+    continueLater: 'Continue later', // (name)
+    happened: sessionHappened,
   },
 
   chat: {
