@@ -65,6 +65,21 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.mails = Counter(
+            "telementor_mails_total",
+            "Notices that this node has dealt with",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.mails_dead = Gauge(
+            "telementor_mails_dead", "Notices that were given up, of all nodes", registry=self.registry
+        )
+        self.mail_oldest = Gauge(
+            "telementor_mail_oldest_seconds",
+            "Age of the oldest notice that waits, of all nodes",
+            registry=self.registry,
+        )
+
     def handled(self, verb: str, seconds: float) -> None:
         self.requests.labels(_known(verb)).observe(seconds)
 
