@@ -387,14 +387,16 @@ def observe_room(
     rules: Rules,
 ) -> list[Change]:
     """`observe` for a room's open sessions, in the order of their start. Who is there is there for one of them: the last
-    that has begun, or if none has the first. So one is over when the next begins, and the next does not begin before."""
-    begun = [index for index, one in enumerate(ahead) if one.session.start <= now]
-    this = begun[-1] if begun else 0
+    that has begun and is not over, or if there is none the first ahead. So one that goes on is over when the next begins,
+    and the next does not begin before."""
+    on = [i for i, one in enumerate(ahead) if one.session.state == "live" or now < one.session.end]
+    begun = [i for i in on if ahead[i].session.start <= now]
+    this = begun[-1] if begun else next(iter(on), len(ahead))
     return [
         observe(one, in_room, in_call, now, rules)
-        if index == this
-        else settle(one, now, rules, False if index < this else None)
-        for index, one in enumerate(ahead)
+        if i == this
+        else settle(one, now, rules, False if i < this else None)
+        for i, one in enumerate(ahead)
     ]
 
 

@@ -109,6 +109,7 @@ async def add(
 ) -> None:
     """A new session. Raises `Conflict` when one of its people is in another one then (S3)."""
     one = change.session
+    await _refuse_if_busy(connection, one, booking.booker, "wall", rules)
     await connection.execute(
         sa.insert(session).values(
             id=one.id,
@@ -122,7 +123,7 @@ async def add(
             **_columns(change.appointment, rules),
         )
     )
-    await _claim(connection, one, booking.booker, "wall", rules)
+    await _claim(connection, one, "wall", rules)
     await _say(connection, change, keys, now)
 
 
@@ -152,7 +153,8 @@ async def write(
         raise Conflict(field="rev")
     if schedule.buckets(was, rules) != schedule.buckets(now_is, rules):
         await connection.execute(sa.delete(claim).where(claim.c.session_id == was.id))
-        await _claim(connection, now_is, asked_by, field, rules)
+        await _refuse_if_busy(connection, now_is, asked_by, field, rules)
+        await _claim(connection, now_is, field, rules)
     await _say(connection, change, keys, now)
 
 
@@ -175,8 +177,10 @@ async def forget_words(connection: AsyncConnection, pair_ids: Sequence[str]) -> 
     )
 
 
-async def _claim(connection: AsyncConnection, one: Session, asked_by: str, field: str, rules: Rules) -> None:
-    """S3: who asks is told who has no time, and nothing of what they do then. The key of the table has the last word."""
+async def _refuse_if_busy(
+    connection: AsyncConnection, one: Session, asked_by: str, field: str, rules: Rules
+) -> None:
+    """S3: who asks is told who has no time, and nothing of what they do then."""
     buckets = schedule.buckets(one, rules)
     if not buckets:
         return
@@ -190,11 +194,17 @@ async def _claim(connection: AsyncConnection, one: Session, asked_by: str, field
         raise Conflict("You have another session at that time.", field=field)
     if busy:
         raise Conflict(f"{next(iter(busy.values()))} has another session at that time.", field=field)
+
+
+async def _claim(connection: AsyncConnection, one: Session, field: str, rules: Rules) -> None:
+    """S3: the key of the table has the last word."""
     rows = [
         {"person_id": person_id, "bucket": bucket, "session_id": one.id}
         for person_id in one.answers
-        for bucket in buckets
+        for bucket in schedule.buckets(one, rules)
     ]
+    if not rows:
+        return
     try:
         await connection.execute(sa.insert(claim), rows)
     except IntegrityError:
@@ -216,25 +226,29 @@ async def _say(connection: AsyncConnection, change: Change, keys: Sequence[str],
                 for event in said
             ],
         )
-    for told in change.notices:
-        await notify(connection, one, told.recipient, told.kind, told.about, now)
+    await notify(connection, one, [(told.recipient, told.kind, told.about) for told in change.notices], now)
 
 
 async def notify(
-    connection: AsyncConnection, one: Session, recipient: str, kind: str, about: str, now: int
+    connection: AsyncConnection, one: Session, told: Sequence[tuple[str, str, str]], now: int
 ) -> None:
-    """S5: once for each (session, its `seq`, recipient, channel, kind, about)."""
-    values = {
-        "subject": one.id,
-        "seq": one.seq,
-        "recipient_id": recipient,
-        "channel": MAIL,
-        "kind": kind,
-        "about": about,
-        "state": "pending",
-        "attempts": 0,
-        "created_ms": now,
-        "due_ms": now,
-    }
+    """S5: (recipient, kind, about), once for each session and its `seq`."""
+    if not told:
+        return
+    rows = [
+        {
+            "subject": one.id,
+            "seq": one.seq,
+            "recipient_id": recipient,
+            "channel": MAIL,
+            "kind": kind,
+            "about": about,
+            "state": "pending",
+            "attempts": 0,
+            "created_ms": now,
+            "due_ms": now,
+        }
+        for recipient, kind, about in told
+    ]
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    await connection.execute(dialect.insert(notice).values(values).on_conflict_do_nothing())
+    await connection.execute(dialect.insert(notice).values(rows).on_conflict_do_nothing())

@@ -97,16 +97,16 @@ class Schedule:
                 if known[0].session.room != record.slug:
                     raise Conflict("This key was used in another room.", field="key")
                 return known[0].session, None
-            in_room = session.c.pair_id == _pair_id(record.slug)
-            count = await connection.scalar(sa.select(sa.func.count(session.c.id)).where(in_room, OPEN))
-            if (count or 0) >= self._open_max:
+            ahead = sa.select(sa.func.count(session.c.id)).where(session.c.pair_id == pair.c.id, OPEN)
+            counted = sa.select(pair.c.id, ahead.scalar_subquery()).where(pair.c.slug == record.slug)
+            pair_id, count = (await connection.execute(counted)).one()
+            if count >= self._open_max:
                 raise Conflict(
                     f"There are {self._open_max} sessions ahead in this room already.", field="room"
                 )
             id_, now = self._new_id(), self._now_ms()
             change = schedule.book(record, person, command, id_, f"{id_}@{self._host}", now, self._rules)
-            pair_id = await connection.scalar(sa.select(pair.c.id).where(pair.c.slug == record.slug))
-            booking = Booking(str(pair_id), person, key, self._new_secret())
+            booking = Booking(pair_id, person, key, self._new_secret())
             await appointments.add(connection, change, booking, self._keys(change), now, self._rules)
         return change.session, change
 
@@ -149,8 +149,8 @@ class Schedule:
         near = (session.c.start_ms <= now + KNOCK_EARLY_MS, session.c.end_ms > now, OPEN)
         async with self._database.writing() as connection:
             for one in (await appointments.find(connection, pair.c.slug == slug, *near))[:1]:
-                for person in absent & one.session.answers.keys():
-                    await appointments.notify(connection, one.session, person, "knock", "", now)
+                told = [(person, "knock", "") for person in sorted(absent & one.session.answers.keys())]
+                await appointments.notify(connection, one.session, told, now)
 
     # Reading (S7)
 
