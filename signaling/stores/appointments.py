@@ -233,12 +233,19 @@ async def notify(
     connection: AsyncConnection, one: Session, told: Sequence[tuple[str, str, str]], now: int
 ) -> None:
     """S5: (recipient, kind, about), once for each session and its `seq`."""
-    if not told:
-        return
+    await note(connection, [(one.id, one.seq, *what) for what in told], now)
+
+
+async def note(
+    connection: AsyncConnection, notices: Sequence[tuple[str, int, str, str, str]], now: int
+) -> int:
+    """(subject, seq, recipient, kind, about), due now; one that is known stays as it is. Returns how many are new."""
+    if not notices:
+        return 0
     rows = [
         {
-            "subject": one.id,
-            "seq": one.seq,
+            "subject": subject,
+            "seq": seq,
             "recipient_id": recipient,
             "channel": MAIL,
             "kind": kind,
@@ -248,7 +255,8 @@ async def notify(
             "created_ms": now,
             "due_ms": now,
         }
-        for recipient, kind, about in told
+        for subject, seq, recipient, kind, about in notices
     ]
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    await connection.execute(dialect.insert(notice).values(rows).on_conflict_do_nothing())
+    done = await connection.execute(dialect.insert(notice).values(rows).on_conflict_do_nothing())
+    return max(done.rowcount, 0)
