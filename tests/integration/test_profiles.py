@@ -59,7 +59,7 @@ async def test_hours_are_kept_as_they_were_said_and_can_be_taken_back(
     assert (await profiles.set_hours(mara, None)).hours is None
 
 
-async def test_zone_and_language_are_set_apart_and_nodes_hear_of_a_change(
+async def test_zone_and_language_are_set_apart_and_a_change_is_noted(
     directory: Directory, profiles: Profiles, pair: PairAdded
 ) -> None:
     mara = pair.mentor.id
@@ -68,8 +68,8 @@ async def test_zone_and_language_are_set_apart_and_nodes_hear_of_a_change(
     assert (shown.name, shown.tz, shown.language) == ("Mara", "Asia/Kolkata", "de")
     assert await profiles.change(mara, ProfileChange()) == shown
     assert await profiles.change(mara, ProfileChange(tz="Asia/Kolkata")) == shown
-    heard = [one.person for one in await directory.changes_after(0) if one.action == "profile.set"]
-    assert heard == [mara, mara], "what changes nothing is not told"
+    noted = [one.person for one in await directory.changes_after(0) if one.action == "profile.set"]
+    assert noted == [mara, mara], "what changes nothing is not noted"
 
 
 async def test_a_feed_has_one_address_at_a_time_and_its_secret_is_not_kept(
