@@ -68,7 +68,7 @@ class Calendars:
             rows = (await connection.execute(query)).all()
         return [
             Entry(
-                appointments.of_row(row._mapping).session,
+                appointments.read(row._mapping).session,
                 row.organizer,
                 Person(*row[-10:-5]),
                 Person(*row[-5:]),
