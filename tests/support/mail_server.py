@@ -78,11 +78,11 @@ class MailServer:
 
     def _authenticate(self, server: Any, session: Any, envelope: Any, how: str, data: Any) -> AuthResult:
         good = isinstance(data, LoginPassword) and data == LoginPassword(USER.encode(), PASSWORD.encode())
-        return AuthResult(success=good, auth_data=USER)
+        return AuthResult(success=good, handled=False, auth_data=USER)
 
     # What aiosmtpd asks of a handler
 
-    async def handle_EHLO(  # noqa: N802
+    async def handle_EHLO(
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
@@ -90,7 +90,7 @@ class MailServer:
             await asyncio.Event().wait()
         return responses
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if (answer := self.on_recipient(address)) is not None:
@@ -98,7 +98,7 @@ class MailServer:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = envelope.content
         assert isinstance(content, bytes)
         mail = Received(
