@@ -107,6 +107,14 @@ class Planned:
         async with self.directory.database.reading() as connection:
             return [(kind, who) for kind, who in await connection.execute(query.order_by(notice.c.id))]
 
+    async def mark_all(self, state: str) -> None:
+        """Whatever is pending is done with."""
+        async with self.directory.database.writing() as connection:
+            await connection.execute(sa.update(notice).values(state=state, due_ms=None))
+
+    def role(self, person_id: str) -> str:
+        return "mentor" if person_id == self.pair.mentor.id else "mentee"
+
     async def forget_notices(self) -> None:
         async with self.directory.database.writing() as connection:
             await connection.execute(sa.delete(notice))
