@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from rooms.schedule import Change, Rules
 from rooms.session import MINUTE_MS
 from signaling.access import Access
 from signaling.addresses import Addresses, AddressRate
+from signaling.api import Api
 from signaling.check import durability, ice_servers, relay_set_up
 from signaling.data_folder import DataFolder
 from signaling.door import Door
@@ -47,10 +48,12 @@ from signaling.service import Rates, Service
 from signaling.sessions import Sessions
 from signaling.settings import Settings, SettingsError
 from signaling.sockets import SocketLimits, SocketServer
+from signaling.stores.calendars import Calendars
 from signaling.stores.channels import Channels
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
 from signaling.stores.notices import Notices
+from signaling.stores.profiles import Profiles
 from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import Registry, person_channel
@@ -254,6 +257,26 @@ class Node:
         self.nodes.on_late = self.sockets.ask_to_resume
         self.nodes.on_left = self.service.disconnected
         self.web = Web(
+            api=Api(
+                door=door,
+                addresses=AddressRate(
+                    addresses, settings.requests_per_s, settings.requests_burst, limited.labels("request").inc
+                ),
+                per_s=settings.api_per_s,
+                burst=settings.api_burst,
+                memberships=directory,
+                profiles=Profiles(directory.database, now_ms),
+                sessions=self.sessions,
+                room_log=room_log,
+                online=self._online,
+                limits=limits,
+                rules=_rules(settings),
+                calendars=Calendars(directory.database),
+                mail_from=settings.mail_from
+                or f"telementor@{urlsplit(public_url or '').hostname or NO_HOST}",
+                origin=public_url,
+                now_ms=now_ms,
+            ),
             door=door,
             enters=AddressRate(
                 addresses, settings.enters_per_s, settings.enters_burst, limited.labels("enter").inc
@@ -393,6 +416,9 @@ class Node:
         self.metrics.outbox_pending.set(backlog.pending)
         oldest_ms = backlog.oldest_ms
         self.metrics.outbox_oldest.set(0 if oldest_ms is None else max(0, now_ms() - oldest_ms) / 1000)
+
+    async def _online(self, persons: Collection[str]) -> set[str]:
+        return await self.registry.online(persons, self.nodes.alive, unknown=False)
 
     async def _access_changed(self, person: str) -> None:
         await self.registry.publish(person_channel(person), b"A")

@@ -358,6 +358,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     typing_per_s: Annotated[
         int, Meta(ge=1, le=100, description="Typing notices a second, per socket; more are refused.")
     ] = 2
+    api_per_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="HTTP requests of the portal and of scripts a second, per person, in the long run.",
+        ),
+    ] = 10
+    api_burst: Annotated[
+        int, Meta(ge=1, le=10_000, description="HTTP requests at once before api_per_s counts.")
+    ] = 100
     sockets_per_person: Annotated[
         int, Meta(ge=1, le=64, description="Open sockets of one person; one more replaces the oldest.")
     ] = 8
@@ -413,6 +424,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     enters_burst: Annotated[
         int, Meta(ge=1, le=100_000, description="Personal links at once before enters_per_s counts.")
     ] = 100
+
+    requests_per_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Requests a second to the portal's interface (/api) and to calendar feeds from one address, in the"
+            " long run; one more is refused with HTTP 429.",
+        ),
+    ] = 100
+    requests_burst: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Such requests at once before requests_per_s counts.")
+    ] = 1000
 
     # How history is read
     page_default: Annotated[

@@ -42,7 +42,7 @@ OPEN: Final = session.c.due_ms.is_not(None)
 async def find(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> list[Appointment]:
     """All that fit, by their start."""
     query = _FOUND.where(*which).order_by(session.c.start_ms, session.c.id)
-    return [_appointment(row) for row in (await connection.execute(query)).mappings()]
+    return [read(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def next_of(connection: AsyncConnection, slugs: Sequence[str]) -> dict[str, Session]:
@@ -55,7 +55,8 @@ async def next_of(connection: AsyncConnection, slugs: Sequence[str]) -> dict[str
     return {one.session.room: one.session for one in found}
 
 
-def _appointment(row: Any) -> Appointment:
+def read(row: Any) -> Appointment:
+    """From a mapping of the columns of `session` and `pair.slug`."""
     return Appointment(
         Session(
             id=row["id"],

@@ -59,6 +59,9 @@ Action = Literal[
     "login.ended",
     "token.created",
     "person.erased",
+    "profile.set",
+    "feed.created",
+    "feed.ended",
     "retention.set",
     "relay_policy.set",
     "moves.set",
@@ -298,7 +301,7 @@ class Directory:
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
         return [
-            Membership(slug, _title(one, other), "mentor" if mentor_id == person_id else "mentee")
+            Membership(slug, title_of(one, other), "mentor" if mentor_id == person_id else "mentee")
             for slug, mentor_id, one, other in rows
         ]
 
@@ -362,7 +365,15 @@ class Directory:
             await connection.execute(
                 sa.update(person)
                 .where(person.c.id == person_id)
-                .values(email=nowhere, email_key=nowhere, name=ERASED_NAME, tz="UTC", language="en")
+                .values(
+                    email=nowhere,
+                    email_key=nowhere,
+                    name=ERASED_NAME,
+                    tz="UTC",
+                    language="en",
+                    hours=sa.null(),
+                    feed_hash=None,
+                )
             )
             await self._note(connection, actor, "person.erased", person_id)
         await self._database.forget()
@@ -453,7 +464,7 @@ class Directory:
             await _must_exist(connection, person_id)
             await connection.execute(
                 sa.insert(link).values(
-                    token_hash=_hash(token),
+                    token_hash=hash_of(token),
                     person_id=person_id,
                     pair_id=pair_id,
                     created_ms=now,
@@ -475,7 +486,7 @@ class Directory:
             used = await connection.execute(
                 sa.update(link)
                 .where(
-                    link.c.token_hash == _hash(token),
+                    link.c.token_hash == hash_of(token),
                     link.c.used_ms.is_(None),
                     link.c.revoked_ms.is_(None),
                     link.c.expires_ms > now,
@@ -507,7 +518,7 @@ class Directory:
             sa.insert(login).values(
                 id=login_id,
                 person_id=person_id,
-                secret_hash=_hash(secret),
+                secret_hash=hash_of(secret),
                 created_ms=now,
                 last_used_ms=now,
             )
@@ -525,7 +536,7 @@ class Directory:
             sa.select(login.c.id, login.c.created_ms, login.c.last_used_ms, *_PERSON_COLUMNS)
             .join(person, person.c.id == login.c.person_id)
             .where(
-                login.c.secret_hash == _hash(secret),
+                login.c.secret_hash == hash_of(secret),
                 login.c.revoked_ms.is_(None),
                 login.c.last_used_ms > now - self._login_ttl_ms,
             )
@@ -555,7 +566,7 @@ class Directory:
         async with self._database.writing() as connection:
             ended = await connection.execute(
                 sa.update(login)
-                .where(login.c.secret_hash == _hash(secret), login.c.revoked_ms.is_(None))
+                .where(login.c.secret_hash == hash_of(secret), login.c.revoked_ms.is_(None))
                 .values(revoked_ms=self._clock())
                 .returning(login.c.id, login.c.person_id)
             )
@@ -577,7 +588,7 @@ class Directory:
                 sa.insert(access_token).values(
                     id=token_id,
                     person_id=person_id,
-                    token_hash=_hash(token),
+                    token_hash=hash_of(token),
                     created_ms=now,
                     expires_ms=now + ttl_s * 1000,
                 )
@@ -587,7 +598,7 @@ class Directory:
 
     async def token(self, secret: str) -> AccessToken | RefusedToken | None:
         """Whose token that is, why it is not good any more, or None when nobody made it."""
-        query = sa.select(access_token).where(access_token.c.token_hash == _hash(secret))
+        query = sa.select(access_token).where(access_token.c.token_hash == hash_of(secret))
         async with self._database.reading() as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
@@ -721,7 +732,7 @@ async def room_record(connection: AsyncConnection, *which: sa.ColumnElement[bool
     if not members:
         return None
     members.sort(key=lambda member: member.role != "mentor")
-    title = _title(*(member.name for member in members))
+    title = title_of(*(member.name for member in members))
     return RoomRecord(rows[0].slug, title, tuple(members), rows[0].relay_policy, rows[0].moves)
 
 
@@ -755,7 +766,7 @@ async def _room_of(connection: AsyncConnection, person_id: str, pair_id: str | N
 
 async def _why_not(connection: AsyncConnection, token: str) -> LinkError:
     """Why a link did not work, said to somebody who holds it."""
-    row = (await connection.execute(sa.select(link).where(link.c.token_hash == _hash(token)))).one_or_none()
+    row = (await connection.execute(sa.select(link).where(link.c.token_hash == hash_of(token)))).one_or_none()
     if row is None:
         return LinkUnknownError("This link is not known. Was it copied whole?")
     if row.used_ms is not None:
@@ -763,7 +774,7 @@ async def _why_not(connection: AsyncConnection, token: str) -> LinkError:
     return LinkExpiredError("This link does not work any more. Ask for a new one.")
 
 
-def _hash(secret: str) -> bytes:
+def hash_of(secret: str) -> bytes:
     """SHA-256 without salt or stretching: the secrets are 256 random bits, which nobody guesses."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
@@ -777,5 +788,5 @@ def _base32(random: bytes) -> str:
     return base64.b32encode(random).rstrip(b"=").decode().lower()
 
 
-def _title(mentor: str, mentee: str) -> str:
+def title_of(mentor: str, mentee: str) -> str:
     return f"{mentor} and {mentee}"

@@ -102,6 +102,8 @@ class Registry:
     async def online(self, persons: Collection[str], alive: Collection[str], *, unknown: bool) -> set[str]:
         """Those of `persons` who have a socket on a node that is alive (R1). `unknown`: are those counted whom a part of the
         store holds that is away?"""
+        if not persons:
+            return set()
         rows = await self._store.each(*(("HVALS", f"{person_channel(person)}:sockets") for person in persons))
         return {
             person

@@ -1,52 +1,81 @@
-"""Two people and a session of theirs, as values."""
+"""One side of a pair with the HTTP door in its hand: what the other side does while a browser looks on."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+import uuid
+from datetime import date
+from types import TracebackType
+from typing import Any
 
-from rooms.session import Session
-from rooms.zones import Moment, moment
-from signaling.calendar import Shown, organizer_address
-from signaling.stores.directory import Person
+import aiohttp
 
-ANN: Final = Person("ann", "ann@example.org", "Ann Walker", "Europe/London", "en")
-ASHA: Final = Person("asha", "asha@example.org", "Asha Sharma", "Asia/Kolkata", "hi")
-
-ROOM_URL: Final = "https://mentoring.example.org/r/abcdefghijklmnopqrstuvwxyz"
-SENDER: Final = "Mentoring <mentoring@example.org>"
-SECRET: Final = "5ec2e7" * 5
+from tests.support.people import Pair, Person
 
 
-def appointment(when: Moment | None = None, **fields: Any) -> Session:
-    """Confirmed, of Ann and Asha, on 1 December 2026 at 15:00 in London unless said otherwise."""
-    at = when or moment("2026-12-01T15:00", "Europe/London")
-    told: dict[str, Any] = {
-        "id": "5e55",
-        "uid": "5e55@mentoring.example.org",
-        "room": ROOM_URL[-26:],
-        "state": "confirmed",
-        "wall": at.wall,
-        "tz": at.tz,
-        "fold": at.fold,
-        "start": at.start,
-        "minutes": 60,
-        "seq": 0,
-        "rev": 1,
-        "by": ANN.id,
-        "agenda": "",
-        "proposals": (),
-        "answers": {ANN.id: "accepted", ASHA.id: "accepted"},
-    }
-    return Session(**{**told, **fields})
+class Side:
+    """A person who asks with an access token. Every answer must be `ok`."""
 
+    def __init__(self, url: str, pair: Pair, person: Person, tz: str) -> None:
+        self._url = url
+        self.room = pair.room
+        self.person = person
+        self.tz = tz
+        self._http = aiohttp.ClientSession(headers={"Authorization": f"Bearer {person.token}"})
 
-def shown(session: Session, reader: Person = ANN, partner: Person = ASHA, *, closed: bool = False) -> Shown:
-    """A session as one of the two is shown it."""
-    return Shown(
-        reader=reader,
-        partner=partner,
-        room_url=ROOM_URL,
-        closed=closed,
-        session=session,
-        organizer=organizer_address(SENDER, SECRET),
-    )
+    async def __aenter__(self) -> Side:
+        await self.ask("PATCH", "/api/me", {"tz": self.tz})
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.close()
+
+    async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """The answer to one request."""
+        async with self._http.request(method, self._url + path, json=body) as response:
+            answer: dict[str, Any] = await response.json()
+            assert answer.get("ok"), (method, path, answer)
+        return answer
+
+    async def me(self) -> dict[str, Any]:
+        """Oneself, as the portal shows it."""
+        return dict((await self.ask("GET", "/api/me"))["person"])
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """All sessions of the pair."""
+        return list((await self.ask("GET", f"/api/rooms/{self.room}/sessions"))["sessions"])
+
+    async def session(self) -> dict[str, Any]:
+        """The only one."""
+        (one,) = await self.sessions()
+        return one
+
+    async def slots(self, first: date, *, minutes: int = 60) -> list[dict[str, Any]]:
+        """Starts that are free for both, within the hours of both."""
+        query = f"from={first.isoformat()}&minutes={minutes}&tz={self.tz}"
+        found = (await self.ask("GET", f"/api/rooms/{self.room}/slots?{query}"))["slots"]
+        return [slot for slot in found if not slot["outside"]]
+
+    async def book(self, slot: dict[str, Any], *, agenda: str = "") -> dict[str, Any]:
+        """A request of one hour."""
+        body = {"key": str(uuid.uuid4()), "minutes": 60, "agenda": agenda, **self._at(slot)}
+        return dict((await self.ask("POST", f"/api/rooms/{self.room}/sessions", body))["session"])
+
+    async def move(self, session: dict[str, Any], slot: dict[str, Any]) -> dict[str, Any]:
+        """To another time, at once."""
+        body = {"rev": session["rev"], **self._at(slot)}
+        return dict((await self.ask("PATCH", f"/api/sessions/{session['id']}", body))["session"])
+
+    async def propose(self, session: dict[str, Any], *slots: dict[str, Any]) -> dict[str, Any]:
+        """Up to five times."""
+        body = {"rev": session["rev"], "times": [self._at(slot) for slot in slots]}
+        return dict((await self.ask("POST", f"/api/sessions/{session['id']}/proposals", body))["session"])
+
+    async def accept(self, session: dict[str, Any]) -> dict[str, Any]:
+        """The session as it was asked for."""
+        body = {"rev": session["rev"], "accept": 0}
+        return dict((await self.ask("POST", f"/api/sessions/{session['id']}/answers", body))["session"])
+
+    def _at(self, slot: dict[str, Any]) -> dict[str, Any]:
+        return {"wall": slot["wall"], "tz": self.tz, **({"fold": slot["fold"]} if "fold" in slot else {})}

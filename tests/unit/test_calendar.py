@@ -14,7 +14,7 @@ from signaling.calendar import feed_ics, one_line, organizer_address, session_ic
 from signaling.mail_texts import LANGUAGES, texts_for
 from signaling.mail_texts.both_times import short, when
 from signaling.mail_texts.texts import Letter
-from tests.support.appointments import ANN, ASHA, ROOM_URL, SECRET, appointment, shown
+from tests.support.shown_sessions import ANN, ASHA, ROOM_URL, SECRET, appointment, shown
 
 pytestmark = pytest.mark.unit
 
