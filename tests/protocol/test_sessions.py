@@ -45,9 +45,11 @@ async def test_S1_join_shows_what_is_next_in_the_room(connect_python: Fleet, pai
     mentor, mentee = await meet(connect_python, pair)
     assert (await join(mentor, pair.room))["session"] is None
     later, sooner = await book(mentor, pair.room, wall(9)), await book(mentee, pair.room, wall(5))
+    await mentee.next_push("log", {"session": sooner})
     for client in (mentor, await connect_python(pair.mentee)):
         assert (await join(client, pair.room))["session"] == sooner
     await cancel(mentor, sooner)
+    await mentor.next_push("log", {"kind": "session.cancelled"})
     assert (await join(mentor, pair.room))["session"] == later
 
 
