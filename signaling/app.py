@@ -272,8 +272,7 @@ class Node:
                 limits=limits,
                 rules=_rules(settings),
                 calendars=Calendars(directory.database),
-                mail_from=settings.mail_from
-                or f"telementor@{urlsplit(public_url or '').hostname or NO_HOST}",
+                mail_from=sender.mail_from,
                 origin=public_url,
                 now_ms=now_ms,
             ),

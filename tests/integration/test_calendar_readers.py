@@ -15,9 +15,9 @@ from rooms import zones
 from rooms.session import MINUTE_MS, Session
 from signaling.calendar import Method, session_ics
 from signaling.mail_texts import LANGUAGES
-from tests.support.shown_sessions import ANN, ASHA, appointment, shown
 from tests.support.calendar_readers import read_by_all
 from tests.support.figures import measured
+from tests.support.shown_sessions import ANN, ASHA, appointment, shown
 
 pytestmark = pytest.mark.integration
 
