@@ -127,7 +127,7 @@ async def test_a_session_moves_in_two_clicks(desk: Desk) -> None:
     desk.clicks = 0
     await desk.press("Move session")
     slot = desk.slots().nth(3)
-    name = await slot.get_attribute("aria-label") or ""
+    name = await slot.text_content() or ""
     await desk.press(slot)
     await desk.hears("The session moved to ")
     after = await desk.own.session()
@@ -193,6 +193,7 @@ async def test_the_fewest_keys_of_a_move(desk: Desk) -> None:
 
 async def test_both_move_at_once_and_the_own_pick_becomes_a_proposal(desk: Desk) -> None:
     """S4: the first rev wins; the other sees it in place, and proposes their pick with one click."""
+    desk.tab.refusal_expected = True
     session = await desk.confirmed()
     await desk.open()
     await desk.press("Move session")
@@ -284,6 +285,7 @@ async def test_a_pair_that_agrees_first_proposes_instead_of_moving(desk: Desk, s
 
 async def test_a_typed_time_that_the_clocks_skip_or_show_twice(desk: Desk) -> None:
     """S9: the choices are buttons, in place, and what was typed stays."""
+    desk.tab.refusal_expected = True
     skipped, twice = _clock_changes()
     for day, wall in (skipped, "01:30"), (twice, "01:30"):
         await desk.press("Plan a session")
