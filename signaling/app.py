@@ -37,10 +37,13 @@ from signaling.data_folder import DataFolder
 from signaling.door import Door
 from signaling.housekeeping import Housekeeping
 from signaling.hub import Hub
+from signaling.mail_carriers import carrier, mail_sender
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
 from signaling.outbox import Outbox
 from signaling.packets import pack
+from signaling.post import Post
+from signaling.reminders import Reminders
 from signaling.service import Rates, Service
 from signaling.sessions import Sessions
 from signaling.settings import Settings, SettingsError
@@ -49,6 +52,7 @@ from signaling.stores.calendars import Calendars
 from signaling.stores.channels import Channels
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
+from signaling.stores.notices import Notices
 from signaling.stores.profiles import Profiles
 from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
@@ -97,6 +101,10 @@ NO_HOST = "telementor.invalid"
 """What stands in a session's `uid` where no `public_url` is set (RFC 2606 §2)."""
 
 
+NOTICES_KEPT_MS = 30 * 86_400_000
+"""Of what was sent, dropped or given up is known that it was, for so long."""
+
+
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -111,6 +119,7 @@ class Node:
         store_url: str,
         public_url: str | None,
         embedded: EmbeddedStore | None,
+        address: str,
     ) -> None:
         self.settings = settings
         self.directory = directory
@@ -195,6 +204,25 @@ class Node:
             every_s=settings.housekeeping_s,
             rewrite=embedded.rewrite if embedded else None,
             rewrite_every_s=settings.store_rewrite_s,
+            clear_notices=self._clear_notices,
+        )
+        self.notices = Notices(directory.database)
+        self.reminders = Reminders(
+            self.notices,
+            room_log,
+            self.registry,
+            turns,
+            alive=lambda: self.nodes.alive,
+            now_ms=now_ms,
+        )
+        sender = mail_sender(settings, public_url or address)
+        self.post = Post(
+            self.notices,
+            carrier(settings, sender),
+            sender,
+            self.metrics,
+            self.reminders.is_missed,
+            now_ms,
         )
         self.nodes.on_presence = self._presence
         self.nodes.on_due = self.service.settle
@@ -275,6 +303,8 @@ class Node:
             tasks.create_task(self.access.run(), name="access")
             tasks.create_task(self.hub.sweep(), name="sweep")
             tasks.create_task(self.housekeeping.run(), name="housekeeping")
+            tasks.create_task(self.post.run(), name="post")
+            tasks.create_task(self.reminders.run(), name="reminders")
             tasks.create_task(self.outbox.run(), name="outbox")
             tasks.create_task(self.timekeeper.run(), name="timekeeper")
             tasks.create_task(self.timekeeper.heed(), name="who is there")
@@ -371,11 +401,16 @@ class Node:
     def _session_changed(self, change: Change) -> None:
         for happened in change.events:
             self.metrics.sessions.labels(happened.__struct_config__.tag).inc()
+        if change.notices:
+            self.post.kick()
 
     def _time_brought(self, changes: list[Change]) -> None:
         for change in changes:
             self._session_changed(change)
         self.outbox.kick()
+
+    async def _clear_notices(self) -> None:
+        await self.notices.clear(now_ms() - NOTICES_KEPT_MS)
 
     def _backlog(self, backlog: Backlog) -> None:
         self.metrics.outbox_pending.set(backlog.pending)
@@ -406,7 +441,7 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
         await _reachable(settings, directory)
         address = _address(settings.host, listening)
         public_url = settings.public_url or address
-        node = Node(settings, directory, store_url, settings.public_url, embedded)
+        node = Node(settings, directory, store_url, settings.public_url, embedded, address)
         stack.push_async_callback(node.stop)
         await node.start()
         running = await stack.enter_async_context(_background(node.run(), "node"))

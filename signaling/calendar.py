@@ -59,11 +59,13 @@ _LEFT_TO_RIGHT: Final = "\u200e"
 
 
 class Side(Struct, frozen=True, kw_only=True):
-    """A room from the side of one of its two people, who reads what we write. `room_url` is the same for ever (S1)."""
+    """A room from the side of one of its two people, who reads what we write. `room_url` is the same for ever (S1).
+    `closed`: the pair was removed, and nobody gets in any more."""
 
     reader: Person
     partner: Person
     room_url: str
+    closed: bool = False
 
     @property
     def texts(self) -> Texts:
@@ -165,7 +167,8 @@ def description(shown: Shown) -> str:
     lines = [f"{shown.when(session.start)}, {texts.length.format(minutes=session.minutes)}"]
     if session.agenda.strip():
         lines += ["", f"{texts.agenda}:", session.agenda.strip()]
-    lines += ["", texts.room.format(url=shown.room_url), texts.calendar_note]
+    if not shown.closed:
+        lines += ["", texts.room.format(url=shown.room_url), texts.calendar_note]
     return "".join(c for c in "\n".join(lines) if c == "\n" or unicodedata.category(c) not in _UNSEEN)
 
 

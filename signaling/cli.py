@@ -11,9 +11,11 @@ import json
 import os
 import re
 import sys
+import time
 import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,11 +25,13 @@ from rooms.errors import RoomError
 from signaling import logs, records
 from signaling.backup import BackupError, backup, restore
 from signaling.data_folder import DataFolder, DataFolderError
-from signaling.open_stores import open_directory
+from signaling.mail_carriers import MailFolder
+from signaling.open_stores import open_database, open_directory
 from signaling.settings import Settings, SettingsError, find_file, load
 from signaling.stores.database import DatabaseError
 from signaling.stores.directory import Directory, DirectoryError, Named, Person
 from signaling.stores.engine import EmbeddedStoreError
+from signaling.stores.notices import Notices
 from signaling.whole_file import whole_file
 
 DAY_S: Final = 86_400
@@ -170,6 +174,11 @@ def _parser() -> argparse.ArgumentParser:
         ("restore", _restore, "Bring a backup into an empty data folder; the server must not run."),
     ):
         add(name, work, help_).add_argument("file", type=Path, metavar="FILE")
+    mail = commands.add_parser("mail", help="Mails that could not be delivered.").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    dead = add("dead", _mail_dead, "List the mails that were given up, or try them again.", mail)
+    dead.add_argument("--retry", action="store_true", help="try all of them again")
     add("check", _check, "Test the set-up and say what is wrong, in words.")
     return parser
 
@@ -282,6 +291,19 @@ async def _check(_: argparse.Namespace, settings: Settings) -> int:
     return int(wrong)
 
 
+async def _mail_dead(given: argparse.Namespace, settings: Settings) -> int:
+    """Nobody's address is printed: a person is an id."""
+    async with open_database(settings) as database:
+        notices = Notices(database)
+        if given.retry:
+            print(f"Tried again: {await notices.revive(time.time_ns() // 1_000_000)}.")
+            return 0
+        for one in await notices.dead():
+            made = datetime.fromtimestamp(one.created_ms // 1000, UTC).isoformat()
+            print(f"{made}  {one.kind}  person {one.recipient}  about {one.subject}  attempts {one.attempts}")
+    return 0
+
+
 async def _backup(given: argparse.Namespace, settings: Settings) -> int:
     rooms = await backup(settings, given.file)
     print(f"{given.file}: {rooms} rooms and everybody in them.")
@@ -352,6 +374,7 @@ async def _erase(given: argparse.Namespace, settings: Settings) -> int:
         print("Nothing was changed.")
         return 1
     erased = await records.erase(settings, person.id)
+    MailFolder(settings.data / "mail").empty()
     print(
         "Erased: name, address and log-ins;"
         f" messages: {erased.messages}, reactions: {erased.reactions}; rooms closed: {erased.rooms_closed}."

@@ -38,14 +38,16 @@ _HTML: Final = """<!doctype html>
 <head><meta charset="utf-8"><meta name="color-scheme" content="light dark"></head>
 <body style="{style}">
 {paragraphs}
-<p><a href="{url}" style="{button_style}">{button}</a></p>
-<p><small>{url}</small></p>
-<hr>
+{way}<hr>
 <p><small>{footer}</small></p>
 </body>
 </html>
 """
 """No pictures, nothing from elsewhere, no script."""
+
+_WAY: Final = """<p><a href="{url}" style="{style}">{button}</a></p>
+<p><small>{url}</small></p>
+"""
 
 _STYLE: Final = "font:16px/1.5 system-ui,sans-serif;max-width:34em;margin:1em auto;padding:0 1em"
 _BUTTON: Final = "display:inline-block;padding:.6em 1.2em;border-radius:.4em;background:#14532d;color:#fff"
@@ -140,7 +142,7 @@ def _letter(kind: Kind, shown: Shown) -> Letter:
         case "cancel" if session.state == "declined":
             return texts.declined_own if mine == "declined" else texts.declined
         case "cancel":
-            return texts.cancelled
+            return texts.withdrawn if shown.closed else texts.cancelled
     letter: Letter = getattr(texts, kind)
     return letter
 
@@ -163,7 +165,7 @@ def _body(
     before = [texts.greeting.format(**words), letter.opening.format(**words)]
     after = [_clean(paragraph) for paragraph in paragraphs]
     footer = texts.footer.format(**words)
-    text = [*before, *filter(None, [main]), *after, f"{letter.button}: {side.room_url}", f"-- \n{footer}"]
+    text = [*before, *filter(None, [main]), *after, *_way(letter, side), f"-- \n{footer}"]
     html = _HTML.format(
         language=texts.language,
         style=_STYLE,
@@ -174,15 +176,19 @@ def _body(
                 *map(_paragraph, after),
             ]
         ),
-        button_style=_BUTTON,
-        button=escape(letter.button),
-        url=escape(side.room_url),
+        way=""
+        if side.closed
+        else _WAY.format(style=_BUTTON, button=escape(letter.button), url=escape(side.room_url)),
         footer=escape(footer),
     )
     body = EmailMessage(policy=_POLICY)
     body.set_content("\n\n".join(text) + "\n")
     body.add_alternative(html, subtype="html")
     return body
+
+
+def _way(letter: Letter, side: Side) -> list[str]:
+    return [] if side.closed else [f"{letter.button}: {side.room_url}"]
 
 
 def _clean(text: str) -> str:

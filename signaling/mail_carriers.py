@@ -25,7 +25,8 @@ from aiosmtplib import (
     SMTPResponseException,
 )
 
-from signaling.settings import Settings
+from signaling.mail import Sender
+from signaling.settings import Settings, SettingsError
 from signaling.whole_file import whole_file
 
 STEP_S: Final = 20.0
@@ -148,26 +149,40 @@ class MailServer:
             client.close()
 
 
-def carrier(settings: Settings, public_url: str, sender: str, data: Path) -> Carrier:
-    """As the settings say. Raises OSError for a password file that cannot be read."""
+def mail_sender(settings: Settings, public_url: str) -> Sender:
+    """Who writes the mails. Without `mail_from`, an address that says from which installation they are."""
+    host = urlsplit(public_url).hostname or ""
+    if not host.replace(".", "").replace("-", "").isalnum() or host.replace(".", "").isdigit():
+        host = "localhost"
+    return Sender(settings.mail_from or f"telementor@{host}", public_url)
+
+
+def carrier(settings: Settings, sender: Sender) -> Carrier:
+    """As the settings say. Raises SettingsError for a password file that cannot be read."""
     if settings.smtp_host is None:
-        return MailFolder(data / "mail")
-    return mail_server(settings, public_url, sender)
+        return MailFolder(settings.data / "mail")
+    return mail_server(settings, sender)
 
 
-def mail_server(settings: Settings, public_url: str, sender: str) -> MailServer:
-    """The one of the settings, which name one. Raises OSError for a password file that cannot be read."""
+def mail_server(settings: Settings, sender: Sender, context: ssl.SSLContext | None = None) -> MailServer:
+    """The one that the settings name. Raises SettingsError for a password file that cannot be read."""
     password = settings.smtp_password.reveal() if settings.smtp_password else None
     if settings.smtp_password_file is not None:
-        password = settings.smtp_password_file.read_text("utf-8").rstrip("\r\n")
+        try:
+            password = settings.smtp_password_file.read_text("utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError):
+            raise SettingsError(
+                f"smtp_password_file ({settings.smtp_password_file}) cannot be read."
+            ) from None
     return MailServer(
         host=settings.smtp_host or "",
         port=settings.smtp_port,
         security=settings.smtp_security,
         user=settings.smtp_user,
         password=password,
-        sender=sender,
-        ehlo=urlsplit(public_url).hostname or "localhost",
+        sender=sender.address,
+        ehlo=urlsplit(sender.public_url).hostname or "localhost",
+        context=context,
     )
 
 

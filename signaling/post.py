@@ -152,6 +152,7 @@ class Post:
             reader=subject.recipient,
             partner=subject.partner,
             room_url=room_url,
+            closed=subject.closed,
             session=subject.session,
             organizer=organizer_address(self._sender.mail_from, subject.organizer),
         )

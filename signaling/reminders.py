@@ -60,7 +60,7 @@ SETTLED_MAX: Final = 50_000
 
 
 class Reminders:
-    """`alive` are the nodes whose sockets count; `told` is called when there are new notices."""
+    """`alive` are the nodes whose sockets count."""
 
     def __init__(
         self,
@@ -69,7 +69,6 @@ class Reminders:
         registry: Registry,
         turns: Turns,
         alive: Callable[[], Collection[str]],
-        told: Callable[[], None],
         now_ms: Callable[[], int],
     ) -> None:
         self._notices = notices
@@ -77,7 +76,6 @@ class Reminders:
         self._registry = registry
         self._turns = turns
         self._alive = alive
-        self._told = told
         self._now_ms = now_ms
         self._settled: dict[tuple[str, str], str] = {}
 
@@ -90,8 +88,8 @@ class Reminders:
         while True:
             for task, every_ms, work in tasks:
                 try:
-                    if await self._turns.take(task, every_ms) and await work():
-                        self._told()
+                    if await self._turns.take(task, every_ms):
+                        await work()
                 except Unavailable as error:
                     log.warning("reminders were put off", task=task, code=error.code)
                     with contextlib.suppress(Unavailable):

@@ -72,6 +72,11 @@ DE: Final = Texts(
         " Ihr Raum bleibt offen; dort finden Sie einen neuen Termin.",
         _AGAIN,
     ),
+    withdrawn=Letter(
+        "Abgesagt: Treffen mit {partner}, {short}",
+        "Ihr Treffen mit {partner} zu dieser Zeit findet nicht statt: Ihr Raum wurde geschlossen.",
+        _ROOM,
+    ),
     declined=Letter(
         "{partner} kann nicht: {short}",
         "{partner} kann zu dieser Zeit nicht. Ihr Raum bleibt offen; dort finden Sie einen neuen Termin.",

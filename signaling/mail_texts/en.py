@@ -70,6 +70,11 @@ EN: Final = Texts(
         " Your room stays open, and you can find another time there.",
         _AGAIN,
     ),
+    withdrawn=Letter(
+        "Cancelled: session with {partner}, {short}",
+        "Your session with {partner} at this time does not take place: your room has been closed.",
+        _ROOM,
+    ),
     declined=Letter(
         "{partner} declined the session: {short}",
         "{partner} cannot come at this time. Your room stays open, and you can find another time there.",

@@ -52,6 +52,7 @@ class Texts(Struct, frozen=True, kw_only=True):
     agreed: Letter
     confirmed: Letter
     cancelled: Letter
+    withdrawn: Letter
     declined: Letter
     declined_own: Letter
     expired: Letter

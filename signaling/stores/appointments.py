@@ -42,7 +42,7 @@ OPEN: Final = session.c.due_ms.is_not(None)
 async def find(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> list[Appointment]:
     """All that fit, by their start."""
     query = _FOUND.where(*which).order_by(session.c.start_ms, session.c.id)
-    return [_appointment(row) for row in (await connection.execute(query)).mappings()]
+    return [read(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def next_of(connection: AsyncConnection, slugs: Sequence[str]) -> dict[str, Session]:
@@ -55,7 +55,8 @@ async def next_of(connection: AsyncConnection, slugs: Sequence[str]) -> dict[str
     return {one.session.room: one.session for one in found}
 
 
-def _appointment(row: Any) -> Appointment:
+def read(row: Any) -> Appointment:
+    """From a mapping of the columns of `session` and `pair.slug`."""
     return Appointment(
         Session(
             id=row["id"],
@@ -233,12 +234,19 @@ async def notify(
     connection: AsyncConnection, one: Session, told: Sequence[tuple[str, str, str]], now: int
 ) -> None:
     """S5: (recipient, kind, about), once for each session and its `seq`."""
-    if not told:
-        return
+    await note(connection, [(one.id, one.seq, *what) for what in told], now)
+
+
+async def note(
+    connection: AsyncConnection, notices: Sequence[tuple[str, int, str, str, str]], now: int
+) -> int:
+    """(subject, seq, recipient, kind, about), due now; one that is known stays as it is. Returns how many are new."""
+    if not notices:
+        return 0
     rows = [
         {
-            "subject": one.id,
-            "seq": one.seq,
+            "subject": subject,
+            "seq": seq,
             "recipient_id": recipient,
             "channel": MAIL,
             "kind": kind,
@@ -248,7 +256,8 @@ async def notify(
             "created_ms": now,
             "due_ms": now,
         }
-        for recipient, kind, about in told
+        for subject, seq, recipient, kind, about in notices
     ]
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    await connection.execute(dialect.insert(notice).values(rows).on_conflict_do_nothing())
+    done = await connection.execute(dialect.insert(notice).values(rows).on_conflict_do_nothing())
+    return max(done.rowcount, 0)

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from rooms.session import Session, State
+from signaling.stores import appointments
 from signaling.stores.database import Database
 from signaling.stores.directory import Person
-from signaling.stores.notices import session_of
 from signaling.stores.tables import pair, person, session
 
 CALLED_OFF: Final[tuple[State, ...]] = ("declined", "expired", "cancelled")
@@ -67,6 +67,6 @@ class Calendars:
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
         return [
-            Entry(session_of(row, row.slug), row.organizer, Person(*row[-10:-5]), Person(*row[-5:]))
+            Entry(appointments.read(row._mapping).session, row.organizer, Person(*row[-10:-5]), Person(*row[-5:]))
             for row in rows
         ]

@@ -44,6 +44,9 @@ _TOUCH_MS: Final = 3_600_000
 # What one poll may bring; a node that was away for long asks again until it gets fewer.
 CHANGES_MAX: Final = 500
 ERASED_NAME: Final = "Removed person"
+ERASED_HOST: Final = "@erased.invalid"
+"""RFC 2606 §2: no mail ever gets there."""
+
 
 Action = Literal[
     "person.added",
@@ -358,7 +361,7 @@ class Directory:
                 await appointments.withdraw(connection, pair_id, self._new_id, self._clock())
             for table in (login, access_token, link):
                 await connection.execute(sa.delete(table).where(table.c.person_id == person_id))
-            nowhere = f"{person_id}@erased.invalid"  # RFC 2606 §2: no mail ever gets there
+            nowhere = f"{person_id}{ERASED_HOST}"
             await connection.execute(
                 sa.update(person)
                 .where(person.c.id == person_id)

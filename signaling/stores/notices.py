@@ -7,18 +7,17 @@ A worker leases what is due; one that dies leaves it to the next when the lease 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
-import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rooms.schedule import NoticeKind
-from rooms.session import Answer, Proposal, Session
+from rooms.session import Session
+from signaling.stores import appointments
 from signaling.stores.database import Database
-from signaling.stores.directory import Person
+from signaling.stores.directory import ERASED_HOST, Person
 from signaling.stores.tables import notice, pair, person, session
 
 ReminderKind = Literal["reminder_24h", "reminder_1h", "reminder_10m"]
@@ -28,9 +27,6 @@ KINDS: Final = frozenset(kind for part in get_args(Kind) for kind in get_args(pa
 """Kinds that this version can write. Others are for nodes of a newer one."""
 
 Outcome = Literal["sent", "dropped", "dead"]
-
-MAIL: Final = "mail"
-"""The one channel there is."""
 
 REMOVE_MAX: Final = 1_000
 """Rows that one step of `clear` removes."""
@@ -59,13 +55,14 @@ class Notice(NewNotice, frozen=True, kw_only=True):
 
 class Subject(Struct, frozen=True):
     """What a notice is about, as it is now. `session` is None, and `organizer` "", where it is about a room. `recipient` and
-    `partner` are the two of that room."""
+    `partner` are the two of that room, which is `closed` if its pair was removed."""
 
     session: Session | None
     organizer: str
     slug: str
     recipient: Person
     partner: Person
+    closed: bool
 
 
 class Upcoming(Struct, frozen=True):
@@ -110,8 +107,9 @@ class Notices:
         """Those that are not known yet, due now. Returns how many those were."""
         if not notices:
             return 0
+        rows = [(one.subject, one.seq, one.recipient, one.kind, one.about) for one in notices]
         async with self._database.writing() as connection:
-            return await put(connection, notices, now_ms)
+            return await appointments.note(connection, rows, now_ms)
 
     async def lease(self, now_ms: int, until_ms: int, limit: int) -> list[Notice]:
         """The longest due, `limit` at most, for whoever asks until `until_ms`."""
@@ -183,24 +181,42 @@ class Notices:
             )
 
     async def subject(self, one: NewNotice) -> Subject | None:
-        """None: there is no such thing any more, or the recipient is not of its room."""
-        is_session = len(one.subject) == _UUID_CHARACTERS
-        which = session.c.id == one.subject if is_session else pair.c.slug == one.subject
+        """None: there is no such thing any more, the recipient is not of its room, or was erased. Of a room that was closed
+        it is only told that its sessions are cancelled."""
         async with self._database.reading() as connection:
-            rows = (await connection.execute(_ABOUT.where(which, pair.c.removed_ms.is_(None)))).all()
-            if not rows:
+            found, slug = None, one.subject
+            organizer: str | None = None
+            if len(one.subject) == _UUID_CHARACTERS:
+                known = await appointments.find(connection, session.c.id == one.subject)
+                if not known:
+                    return None
+                found = known[0].session
+                slug = found.room
+                organizer = await connection.scalar(
+                    sa.select(session.c.organizer).where(session.c.id == one.subject)
+                )
+            row = (
+                await connection.execute(
+                    sa.select(pair.c.mentor_id, pair.c.mentee_id, pair.c.removed_ms).where(
+                        pair.c.slug == slug
+                    )
+                )
+            ).one_or_none()
+            if row is None or one.recipient not in (row.mentor_id, row.mentee_id):
                 return None
-            row = rows[0]
-            if one.recipient not in (row.mentor_id, row.mentee_id):
+            if row.removed_ms is not None and one.kind != "cancel":
                 return None
             people = await _people(connection, row.mentor_id, row.mentee_id)
         other = row.mentee_id if one.recipient == row.mentor_id else row.mentor_id
+        if people[one.recipient].email.endswith(ERASED_HOST):
+            return None
         return Subject(
-            session=session_of(row, row.slug) if is_session else None,
-            organizer=row.organizer if is_session else "",
-            slug=row.slug,
+            session=found,
+            organizer=organizer or "",
+            slug=slug,
             recipient=people[one.recipient],
             partner=people[other],
+            closed=row.removed_ms is not None,
         )
 
     async def upcoming(
@@ -298,38 +314,7 @@ class Notices:
         return done.rowcount
 
 
-async def put(connection: AsyncConnection, notices: Sequence[NewNotice], now_ms: int) -> int:
-    """In the caller's transaction, so that a change and what is said of it are committed together (S5). One that is known
-    stays as it is. Returns how many are new."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    done = await connection.execute(
-        insert(notice)
-        .values(
-            [
-                {
-                    "subject": one.subject,
-                    "seq": one.seq,
-                    "recipient_id": one.recipient,
-                    "channel": MAIL,
-                    "kind": one.kind,
-                    "about": one.about,
-                    "state": "pending",
-                    "attempts": 0,
-                    "created_ms": now_ms,
-                    "due_ms": now_ms,
-                }
-                for one in notices
-            ]
-        )
-        .on_conflict_do_nothing()
-    )
-    return max(done.rowcount, 0)
-
-
 _UUID_CHARACTERS: Final = 36
-_ABOUT: Final = sa.select(session, pair.c.slug, pair.c.mentor_id, pair.c.mentee_id).select_from(
-    pair.outerjoin(session, session.c.pair_id == pair.c.id)
-)
 
 
 async def _people(connection: AsyncConnection, *ids: str) -> dict[str, Person]:
@@ -337,25 +322,3 @@ async def _people(connection: AsyncConnection, *ids: str) -> dict[str, Person]:
         person.c.id.in_(ids)
     )
     return {row[0]: Person(*row) for row in (await connection.execute(query)).all()}
-
-
-def session_of(row: sa.Row[Any], slug: str) -> Session:
-    """A row of the table `session`, as the domain has it."""
-    return Session(
-        id=row.id,
-        uid=row.uid,
-        room=slug,
-        state=row.state,
-        wall=row.wall,
-        tz=row.tz,
-        fold=row.fold,
-        start=row.start_ms,
-        minutes=row.minutes,
-        seq=row.seq,
-        rev=row.rev,
-        by=row.by_id,
-        agenda=row.agenda,
-        proposals=msgspec.convert(row.proposals, tuple[Proposal, ...]),
-        answers=msgspec.convert(row.answers, dict[str, Answer]),
-        who=tuple(row.who),
-    )

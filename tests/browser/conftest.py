@@ -48,7 +48,7 @@ def isolated() -> Iterator[None]:
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def server(isolated: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     """The server of the browser tests; a test that kills it starts it again."""
-    running = await Server(tmp_path_factory.mktemp("browser-server"), many_commands=True).start()
+    running = await Server(tmp_path_factory.mktemp("browser-server")).start()
     yield running
     await running.close()
     assert "Traceback" not in running.log, f"the server tripped:\n{running.log[-4000:]}"

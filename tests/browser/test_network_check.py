@@ -108,7 +108,7 @@ NO_WAY = r"""
 
 async def test_too_many_checks_and_still_in(open_tab: OpenTab, tmp_path: Path) -> None:
     """A check is limited, a call is not."""
-    server = await Server(tmp_path, {"TELEMENTOR_NETWORK_CHECKS_MAX": "1"}, many_commands=True).start()
+    server = await Server(tmp_path, {"TELEMENTOR_NETWORK_CHECKS_MAX": "1"}).start()
     try:
         pair = await server.pair()
         meeting = await Meeting.begin(server, pair, await open_tab(), await open_tab())
@@ -161,7 +161,7 @@ async def test_a_relay_is_told_from_a_relay_that_refuses(
         "TELEMENTOR_TURN_SECRET": secret,
         "TELEMENTOR_RELAY_POLICY": policy,
     }
-    server = await Server(tmp_path, settings, many_commands=True).start()
+    server = await Server(tmp_path, settings).start()
     try:
         tab = await open_tab()
         await tab.enter((await server.pair()).mentor.link)
