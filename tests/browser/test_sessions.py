@@ -256,7 +256,7 @@ async def test_who_is_alone_ten_minutes_after_the_start_is_asked_and_may_give_up
     try:
         pair = await server.pair()
         async with Planning(server, pair) as plans:
-            session = await plans.confirmed(1)
+            session = await plans.confirmed(5)
         tab = await open_tab()
         await tab.enter(pair.mentor.link)
         await says(tab, "The session can start")
@@ -268,7 +268,7 @@ async def test_who_is_alone_ten_minutes_after_the_start_is_asked_and_may_give_up
         await tab.press("Keep waiting")
         await tab.page.get_by_role("button", name="Keep waiting").wait_for(state="detached")
         await look_at_the_clock(tab, session["start"] + 20 * MINUTE_MS)
-        clock.set_ahead(21 * 60)
+        clock.set_ahead(26 * 60)
         await until(lambda: _shows(server, session["start"] + 20 * MINUTE_MS), "the server's clock")
         await tab.press("End session")
         await tab.reads(f"{pair.mentee.name} did not come to the session")
