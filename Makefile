@@ -128,10 +128,16 @@ wheel: setup ## the wheel, with the web client in it, in ./dist
 	$(BIN)/pip wheel -qq --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
-bench: setup system-packages ## what a message, a socket and a room cost, as Markdown (eight minutes; PARTS=…, SECONDS=…)
-	@$(BIN)/python -m tests.bench $(PARTS) $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS))
+# Other servers to measure beside ours; nothing else needs them.
+RIVALS := tests/bench/rivals
+$(STAMPS)/rivals: $(RIVALS)/package-lock.json $(STAMPS)/packages
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(RIVALS) ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+bench: setup system-packages $(STAMPS)/rivals ## what things cost, beside servers in Node (ten minutes; QUICK=1 under one; PARTS=…)
+	@$(BIN)/python -m tests.bench $(PARTS) $(if $(QUICK),--quick)
 
 clean: ## away with all that make made (./data stays)
-	rm -rf $(VENV) dist web_client/dist web_client/node_modules
+	rm -rf $(VENV) dist web_client/dist web_client/node_modules $(RIVALS)/node_modules
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -60,6 +60,8 @@ def _name(value: str, field: str) -> None:
         raise Invalid("A name cannot be empty.", field=field)
     if len(value) > NAME_BYTES:
         raise TooLarge("This name is too long.", field=field)
+    if "\0" in value:  # PostgreSQL takes no text with it
+        raise Invalid("A name has no such character.", field=field)
 
 
 def _uuid(value: str, field: str) -> None:
@@ -192,7 +194,8 @@ def _echo(command: c.Echo, limits: Limits) -> None:
     _sized(command.description.sdp, limits.description_bytes, "description.sdp")
 
 
-def _minutes(value: int | None, limits: Limits) -> None:
+def minutes(value: int | None, limits: Limits) -> None:
+    """How long a session may be. Raises `Invalid`."""
     if value is not None and not limits.minutes_min <= value <= limits.minutes_max:
         raise Invalid(
             f"A session takes {limits.minutes_min} to {limits.minutes_max} minutes.", field="minutes"
@@ -203,23 +206,25 @@ def _words(value: str | None, bound: int, field: str) -> None:
     """An agenda or a reason: may be empty."""
     if value is not None and len(value) > bound:
         raise TooLarge(f"This has at most {bound} characters.", field=field)
+    if value is not None and "\0" in value:  # PostgreSQL takes no text with it
+        raise Invalid("There is a character in it that no text has.", field=field)
 
 
 def _session_book(command: c.SessionBook, limits: Limits) -> None:
     _uuid(command.key, "key")
-    _minutes(command.minutes, limits)
+    minutes(command.minutes, limits)
     _words(command.agenda, limits.agenda_code_points, "agenda")
 
 
 def _session_move(command: c.SessionMove, limits: Limits) -> None:
     _name(command.session, "session")
-    _minutes(command.minutes, limits)
+    minutes(command.minutes, limits)
     _words(command.reason, limits.reason_code_points, "reason")
 
 
 def _session_propose(command: c.SessionPropose, limits: Limits) -> None:
     _name(command.session, "session")
-    _minutes(command.minutes, limits)
+    minutes(command.minutes, limits)
     _words(command.reason, limits.reason_code_points, "reason")
     if not command.times:
         raise Invalid("A proposal names at least one time.", field="times")
@@ -240,7 +245,7 @@ def _session_cancel(command: c.SessionCancel, limits: Limits) -> None:
 
 def _session_extend(command: c.SessionExtend, limits: Limits) -> None:
     _name(command.session, "session")
-    _minutes(command.minutes, limits)
+    minutes(command.minutes, limits)
 
 
 def _session_agenda(command: c.SessionAgenda, limits: Limits) -> None:

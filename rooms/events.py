@@ -153,6 +153,11 @@ def encode(event: Event) -> bytes:
     return _encoder.encode(event)
 
 
+def is_of_session(body: bytes) -> bool:
+    """Whether a stored body is about a session, without decoding it: its kind stands right at its beginning."""
+    return b"session." in body[:24]
+
+
 def decode(body: bytes) -> Event | None:
     """Read a stored body; None for a kind that this version does not know."""
     try:

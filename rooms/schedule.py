@@ -7,7 +7,7 @@ that is over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -377,6 +377,41 @@ def observe(
         event = e.SessionStarted(by=SYSTEM, key="", session=live)
         change = Change(replace(seen, session=live), (event,))
     return change.then(settle(change.appointment, now, rules, together))
+
+
+def observe_room(
+    ahead: Sequence[Appointment],
+    in_room: Collection[str],
+    in_call: Collection[str],
+    now: int,
+    rules: Rules,
+) -> list[Change]:
+    """`observe` for a room's open sessions, in the order of their start. Who is there is there for one of them: the last
+    that has begun and is not over, or if there is none the first ahead. So one that goes on is over when the next begins,
+    and the next does not begin before."""
+    on = [i for i, one in enumerate(ahead) if one.session.state == "live" or now < one.session.end]
+    begun = [i for i in on if ahead[i].session.start <= now]
+    this = begun[-1] if begun else next(iter(on), len(ahead))
+    return [
+        observe(one, in_room, in_call, now, rules)
+        if i == this
+        else settle(one, now, rules, False if i < this else None)
+        for i, one in enumerate(ahead)
+    ]
+
+
+def withdraw(appointment: Appointment, now: int, rules: Rules) -> Change:
+    """Its room is closed: what is under way is over, and what lies ahead is cancelled."""
+    change = settle(appointment, now, rules)
+    session = change.session
+    if not session.is_open:
+        return change
+    if session.state == "live":
+        return change.then(_finished(change.appointment, SYSTEM, now))
+    after = _over(session, "cancelled")
+    event = e.SessionCancelled(by=SYSTEM, key="", session=after)
+    cancelled = Change(replace(change.appointment, session=after), (event,), _to_all("cancel", after))
+    return change.then(cancelled)
 
 
 def rederive(appointment: Appointment, now: int) -> Change | None:

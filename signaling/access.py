@@ -1,5 +1,6 @@
 """Whoever may no longer be here is shown out within 5 s (rule C4): revoked log-ins and tokens, and people who are no longer
-of a room. A change is announced on the person's channel where that is possible, and found by a poll in any case."""
+of a room. A change is announced on the person's channel where that is possible, and found by a poll in any case; so is what
+people change of themselves, which rooms then read again."""
 
 from __future__ import annotations
 
@@ -73,13 +74,17 @@ class Access:
             await self._recheck(person, "logout")
 
     async def _apply(self, change: Change) -> None:
-        if change.action == "pair.removed" and change.room is not None:
+        if change.action in ("pair.removed", "moves.set") and change.room is not None:
             await self._recheck_room(change.room)
         elif change.action == "pair.added" and change.room is not None:
             await self._recount(change.room)
         elif change.action == "relay_policy.set":
             for resident in self._hub.residents():
                 await self._recheck_room(resident.slug)
+        elif change.action == "profile.set":
+            for resident in self._hub.residents():
+                if any(member.person == change.person for member in resident.record.members):
+                    await self._recheck_room(resident.slug)
         elif change.action == "person.revoked" and change.person is not None:
             await self._recheck(change.person, "revoked")
         elif change.action == "login.ended" and change.person is not None:

@@ -18,10 +18,10 @@ from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode, PipelineCommand
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError
+from redis.exceptions import AskError, ClusterDownError, MovedError, NoScriptError, RedisError, ResponseError
 
 from rooms.errors import Unavailable
-from signaling.stores.store import AWAY, RETRY_MS, Gate, Store, Word, answered, sent
+from signaling.stores.store import AWAY, RETRY_MS, Gate, Store, Word, answered, key_of, sent
 
 LOOK_EVERY_S = 1.0
 """The map of a cluster that is not well is asked for this often at most."""
@@ -70,7 +70,7 @@ class ClusterStore(Store):
         answers: list[Any] = [RedisError("no primary serves this slot")] * len(commands)
         for number, command in enumerate(commands):
             with contextlib.suppress(*AWAY):
-                parts.setdefault(self.redis.get_node_from_key(str(command[1])), []).append(number)
+                parts.setdefault(self.redis.get_node_from_key(key_of(command)), []).append(number)
         found = await asyncio.gather(
             *(self._on(node, [commands[number] for number in numbers]) for node, numbers in parts.items())
         )
@@ -78,8 +78,8 @@ class ClusterStore(Store):
             for number, answer in zip(numbers, some, strict=True):
                 answers[number] = answer
                 if isinstance(answer, AskError):  # or MovedError, which is one
-                    (answers[number],) = await self.in_turn(str(commands[number][1]), commands[number])
-        if all(isinstance(answer, Exception) for answer in answers):
+                    (answers[number],) = await self.in_turn(key_of(commands[number]), commands[number])
+        if all(isinstance(answer, Exception) and not isinstance(answer, NoScriptError) for answer in answers):
             raise answers[0]
         return answers
 

@@ -13,9 +13,9 @@ from rooms.bounds import Limits
 from rooms.commands import COMMANDS
 from rooms.events import Event
 from rooms.pushes import PUSHES
+from signaling.answers import STATUS
 from signaling.cli import main
 from signaling.metrics import Metrics
-from signaling.web import STATUS
 
 pytestmark = pytest.mark.unit
 

@@ -48,8 +48,9 @@ def test_a_lock_names_no_address_and_hashes_everything(lock):
     assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
 
 
-def test_the_web_clients_lock_names_no_address():
-    text = (ROOT / "web_client" / "package-lock.json").read_text("utf-8")
+@pytest.mark.parametrize("folder", ["web_client", "tests/bench/rivals"])
+def test_an_npm_lock_names_no_address(folder):
+    text = (ROOT / folder / "package-lock.json").read_text("utf-8")
     assert '"resolved"' not in text
     packages = json.loads(text)["packages"]
     assert [

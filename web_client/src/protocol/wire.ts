@@ -33,12 +33,15 @@ ChatSend?: ChatSend
 ChatTyping?: ChatTyping
 Commands?: Commands
 Cursor?: Cursor
+DayException?: DayException
 Description?: Description
 Done?: Done
 Echo?: Echo
 EchoAnswer?: EchoAnswer
 Event?: Event
+FeedMade?: FeedMade
 GoawayPush?: GoawayPush
+Hours?: Hours
 Ice?: Ice
 IceAnswer?: IceAnswer
 IceServer?: IceServer
@@ -48,17 +51,22 @@ KnockPush?: KnockPush
 LogEvent?: LogEvent
 LogPage?: LogPage
 LogShown?: LogShown
+Me?: Me
 Media?: Media
 MediaShown?: MediaShown
 Moment?: Moment
 MovedPush?: MovedPush
 Paged?: Paged
+Partner?: Partner
 PeerPush?: PeerPush
 PeerShown?: PeerShown
 PersonPush?: PersonPush
 PersonShown?: PersonShown
 Placed?: Placed
 Posted?: Posted
+Profile?: Profile
+ProfileChange?: ProfileChange
+ProfileShown?: ProfileShown
 Proposal?: Proposal
 ProposedTime?: ProposedTime
 Pushes?: Pushes
@@ -70,6 +78,7 @@ ReplacedPush?: ReplacedPush
 ResetPush?: ResetPush
 RevokedPush?: RevokedPush
 RingPush?: RingPush
+RoomCard?: RoomCard
 RoomJoin?: RoomJoin
 RoomLeave?: RoomLeave
 RoomShown?: RoomShown
@@ -96,11 +105,17 @@ SessionRequested?: SessionRequested
 SessionRescheduled?: SessionRescheduled
 SessionShown?: SessionShown
 SessionStarted?: SessionStarted
+SessionsShown?: SessionsShown
 SignalPush?: SignalPush
+Slot?: Slot
+SlotsAsked?: SlotsAsked
+SlotsShown?: SlotsShown
+Span?: Span
 Streams?: Streams
 StreamsShown?: StreamsShown
 Times?: Times
 TypingPush?: TypingPush
+WeeklySpan?: WeeklySpan
 You?: You
 }
 /**
@@ -519,6 +534,20 @@ export interface SessionKnock {
 room: string
 }
 /**
+ * One day that is not as its weekday; without spans: not at all that day.
+ */
+export interface DayException {
+date: string
+spans: Span[]
+}
+/**
+ * From a wall time up to another one of the same day.
+ */
+export interface Span {
+from: string
+to: string
+}
+/**
  * The answer where there is nothing to say.
  */
 export interface Done {
@@ -707,11 +736,33 @@ session: Session
 next?: (Session | null)
 }
 /**
+ * The one time that the secret address of a calendar feed is said; the one before has ended.
+ */
+export interface FeedMade {
+ok: boolean
+url: string
+}
+/**
  * C3.
  */
 export interface GoawayPush {
 in_ms: number
 reason: "drain"
+}
+/**
+ * When somebody has time, on the clocks of their own zone.
+ */
+export interface Hours {
+weekly: WeeklySpan[]
+exceptions?: DayException[]
+}
+/**
+ * A span of each week. `day` 0 is Monday (as in ISO 8601, counted from 0).
+ */
+export interface WeeklySpan {
+day: number
+from: string
+to: string
 }
 /**
  * The answer to `ice` (K4).
@@ -820,6 +871,49 @@ room: string
 by: string
 }
 /**
+ * The answer to `GET /api/me`.
+ */
+export interface Me {
+ok: boolean
+person: Profile
+rooms: RoomCard[]
+}
+/**
+ * Somebody as they see themselves. `hours` null: never said, and then every day from 08:00 to 20:00 counts. `feed`:
+ * whether they have an address for their calendar.
+ */
+export interface Profile {
+person: string
+name: string
+tz: string
+language: string
+hours: (Hours | null)
+feed: boolean
+}
+/**
+ * A room as the portal shows it. `session` is the live one, else the next. `unread`: the other's messages behind one's
+ * read mark, counted up to 99.
+ */
+export interface RoomCard {
+slug: string
+title: string
+role: ("guest" | "mentee" | "mentor")
+moves: ("approve" | "free")
+partner: Partner
+session: (Session | null)
+unread: number
+}
+/**
+ * The other one of a room. `online`: has a socket anywhere (R1).
+ */
+export interface Partner {
+person: string
+name: string
+role: ("guest" | "mentee" | "mentor")
+tz: string
+online: boolean
+}
+/**
  * R4: this person's part in the call is on another device now.
  */
 export interface MovedPush {
@@ -855,6 +949,20 @@ export interface PersonPush {
 room: string
 person: string
 online: boolean
+}
+/**
+ * What is absent or null stays as it is. `tz` is an IANA time zone.
+ */
+export interface ProfileChange {
+tz?: (string | null)
+language?: (string | null)
+}
+/**
+ * The answer to every change of a profile.
+ */
+export interface ProfileShown {
+ok: boolean
+person: Profile
 }
 export interface Pushes {
 log: LogEvent
@@ -959,4 +1067,40 @@ error: Refusal
 export interface SessionShown {
 ok: boolean
 session: Session
+}
+/**
+ * Sessions of one room, by their start.
+ */
+export interface SessionsShown {
+ok: boolean
+sessions: Session[]
+}
+/**
+ * A start that is free for everybody: `wall` and `fold` as a clock of the viewer's zone shows it, and whose hours it is
+ * outside of.
+ */
+export interface Slot {
+wall: string
+start: number
+outside: string[]
+fold?: number
+}
+/**
+ * Free times of a room from the day `from` on; days and answer are of `tz`. `session`: one of this room that would be
+ * moved, so its own time counts as free.
+ */
+export interface SlotsAsked {
+from: string
+tz: string
+minutes: number
+days?: number
+session?: (string | null)
+}
+/**
+ * Starts that are free for both; `wall` of each is of `tz`.
+ */
+export interface SlotsShown {
+ok: boolean
+tz: string
+slots: Slot[]
 }
