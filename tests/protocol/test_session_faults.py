@@ -32,7 +32,7 @@ ONCE = ["session.requested", "session.rescheduled"]
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def mortal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     """One server for the deaths of this module; each test leaves it running."""
-    server = await Server(tmp_path_factory.mktemp("mortal"), many_commands=True).start()
+    server = await Server(tmp_path_factory.mktemp("mortal")).start()
     yield server
     await server.close()
     assert "Traceback" not in server.log, server.log[-4000:]
