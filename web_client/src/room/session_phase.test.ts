@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LogModel } from './log_model';
 import { MINUTE, NOON, SessionsModel, session } from './session_model';
-import { awaitsAnswer, lastSession, lateStart, phaseOf, recentMove } from './session_phase';
+import { awaitsAnswer, isNear, lastSession, lateStart, phaseOf, recentMove } from './session_phase';
 
 const at = (minutes: number) => NOON + minutes * MINUTE;
 
@@ -66,6 +66,15 @@ describe('where a room stands between its sessions', () => {
     expect(lateStart(session(), at(-3), 5)).toBe(at(5));
     expect(lateStart(session(), at(4) + 1, 10)).toBe(at(15));
     expect(lateStart(session(), at(4), 10)).toBe(at(14));
+  });
+
+  it('a knock is also written from half an hour before the start until the end', () => {
+    const near = (minutes: number, change = {}) => isNear(phaseOf(session(change), null, at(minutes), false));
+    expect(near(-31)).toBe(false);
+    expect([-30, -10, 0, 30].map((minutes) => near(minutes))).toEqual([true, true, true, true]);
+    expect(near(58, { state: 'live' })).toBe(true);
+    expect(near(60)).toBe(false);
+    expect(isNear({ kind: 'none', last: null })).toBe(false);
   });
 
   it('S2: asked is who has not answered, as long as it is open and has not begun', () => {

@@ -15,6 +15,8 @@ export const LAST_MIN = 5;
 /** What is offered. */
 export const MORE_MIN = [15, 30];
 const SOON_MIN = 60;
+/** So long before the start a knock is also written to whoever is not online. */
+const KNOCK_MIN = 30;
 /** For so long a moved session still says what it was. */
 const MOVED_SHOWN_MIN = 10;
 
@@ -51,6 +53,11 @@ export function phaseOf(
   const sinceMin = Math.floor((now - session.start) / MINUTE_MS);
   const alone = sinceMin >= ALONE_MIN && session.state === 'confirmed' && !partnerHere;
   return { kind: alone ? 'alone' : 'begun', session, sinceMin };
+}
+
+/** Whether a knock reaches the other side wherever they are. */
+export function isNear(phase: Phase): boolean {
+  return 'inMin' in phase ? phase.inMin <= KNOCK_MIN : phase.kind !== 'none' && phase.kind !== 'over';
 }
 
 /** The newest session that is over, as the loaded part of the log knows it. */

@@ -16,6 +16,7 @@ import {
   type RoomState,
   readChanged,
   sessionAnswered,
+  zoneChanged,
 } from './state';
 
 const PERSONS = ['mentor', 'mentee'];
@@ -335,6 +336,14 @@ describe('the room as a client keeps it', () => {
   it('R1: online is what was last pushed', () => {
     const state = personChanged(joined(null, answer(new LogModel().newest(50)), null), 'mentee', false);
     expect(state.people.find(({ person }) => person === 'mentee')?.online).toBe(false);
+  });
+
+  it('a time zone that somebody takes is theirs alone', () => {
+    const state = zoneChanged(joined(null, answer(new LogModel().newest(50)), null), 'mentor', 'Asia/Tokyo');
+    expect(state.people.map(({ person, tz }) => [person, tz])).toEqual([
+      ['mentor', 'Asia/Tokyo'],
+      ['mentee', 'UTC'],
+    ]);
   });
 
   it('L10: read marks only go forward', () => {

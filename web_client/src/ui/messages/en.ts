@@ -302,7 +302,13 @@ function movedSession(
 
 type When = (start: number) => string;
 
-function sessionHappened(event: SessionEvent, name: (person: string) => string, when: When): string {
+/** `brief`: for ears that can look at the rest. */
+function sessionHappened(
+  event: SessionEvent,
+  name: (person: string) => string,
+  when: When,
+  brief = false,
+): string {
   const { session } = event;
   const by = capital(name(event.by));
   switch (event.kind) {
@@ -313,7 +319,8 @@ function sessionHappened(event: SessionEvent, name: (person: string) => string, 
     case 'session.proposed': {
       const proposal = session.proposals.find(({ id }) => id === event.proposal);
       const times = (proposal?.times ?? []).map(({ start }) => when(start)).join('; ');
-      return `${by} proposed ${proposal?.times.length === 1 ? 'another time' : 'other times'}: ${times}.${because(proposal?.reason)}`;
+      const what = `${by} proposed ${proposal?.times.length === 1 ? 'another time' : 'other times'}`;
+      return brief ? `${what}.` : `${what}: ${times}.${because(proposal?.reason)}`;
     }
     case 'session.declined':
       return event.proposal
@@ -547,6 +554,7 @@ export const en = {
     openAnyway: 'Write or call at any time.',
     movedBy: (name: string) => (name === en.room.you ? 'You moved it' : `Moved by ${name}`),
     was: 'was',
+    ownTime: (day: string, time: string) => `${day}, ${time}`,
     following: 'Book the next session', // (name)
     again: 'Propose again', // (name)
     answerWanted: 'Session: an answer is wanted', // (name)

@@ -62,6 +62,19 @@ describe('what became of a session, in words', () => {
     expect(said(event)).toBe(sentence);
   });
 
+  it('in brief', () => {
+    const event = {
+      kind: 'session.proposed',
+      by: 'mentee',
+      key: 'k',
+      proposal: 'p',
+      session: session({ proposals: [proposal] }),
+    };
+    expect(en.session.happened(event as unknown as SessionEvent, name, when, true)).toBe(
+      'Mio proposed other times.',
+    );
+  });
+
   it('of oneself', () => {
     expect(said({ kind: 'session.confirmed' }, 'mentor')).toBe('You accepted the session on <1>.');
   });
