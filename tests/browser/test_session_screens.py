@@ -23,7 +23,9 @@ async def test_screens_of_a_session_that_is_planned(
         await tab.enter(pair.mentee.link)
         await says(tab, "No session is planned")
         await look.at(tab, "session-none")
-        session = await plans.request(3 * 24 * 60 + 30, agenda="The second chapter, and how to go on from there")
+        session = await plans.request(
+            3 * 24 * 60 + 30, agenda="The second chapter, and how to go on from there"
+        )
         await says(tab, "Accept")
         await look.at(tab, "session-asked")
         session = await plans.mentee.accept(session)
