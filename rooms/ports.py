@@ -194,7 +194,7 @@ class RoomLog(Protocol):
 
     async def unread(self, slugs: Sequence[str], person: str, most: int) -> list[int]:
         """How many messages of others lie behind the person's read mark in each of these rooms, counted up to `most`, in one
-        trip to each part of the store. Only the newest 500 entries of a room are looked at: more than that of other things
+        trip to each part of the store. Only the newest 200 entries of a room are looked at: more than that of other things
         behind the mark hide older messages. 0 for a room whose part is away."""
         ...
 

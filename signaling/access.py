@@ -1,6 +1,5 @@
 """Whoever may no longer be here is shown out within 5 s (rule C4): revoked log-ins and tokens, and people who are no longer
-of a room. A change is announced on the person's channel where that is possible, and found by a poll in any case; so is what
-people change of themselves, which rooms then read again."""
+of a room. A change is announced on the person's channel where that is possible, and found by a poll in any case."""
 
 from __future__ import annotations
 
@@ -81,10 +80,6 @@ class Access:
         elif change.action == "relay_policy.set":
             for resident in self._hub.residents():
                 await self._recheck_room(resident.slug)
-        elif change.action == "profile.set":
-            for resident in self._hub.residents():
-                if any(member.person == change.person for member in resident.record.members):
-                    await self._recheck_room(resident.slug)
         elif change.action == "person.revoked" and change.person is not None:
             await self._recheck(change.person, "revoked")
         elif change.action == "login.ended" and change.person is not None:

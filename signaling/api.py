@@ -44,6 +44,7 @@ from signaling.answers import field_of
 from signaling.buckets import TokenBuckets
 from signaling.calendar import Shown, feed_ics, organizer_address, session_ics
 from signaling.door import Door
+from signaling.mail import Sender
 from signaling.openapi import NAME, Route, document
 from signaling.sessions import Sessions
 from signaling.stores.calendars import Calendars, Entry
@@ -64,8 +65,8 @@ FEED_PAST_MS: Final = 30 * 24 * 60 * MINUTE_MS
 
 
 class Api:
-    """`online` says which people have a socket anywhere, `origin` how the server is called from outside, `mail_from` who
-    writes its invitations."""
+    """`online` says which people have a socket anywhere, `sender` how the server is called, and who writes its
+    invitations."""
 
     def __init__(
         self,
@@ -82,8 +83,7 @@ class Api:
         limits: Limits,
         rules: Rules,
         calendars: Calendars,
-        mail_from: str,
-        origin: str | None,
+        sender: Sender,
         now_ms: Callable[[], int],
     ) -> None:
         self._door = door
@@ -97,8 +97,7 @@ class Api:
         self._limits = limits
         self._rules = rules
         self._calendars = calendars
-        self._mail_from = mail_from
-        self._origin = origin
+        self._sender = sender
         self._writing_feed = asyncio.Lock()
         self._now_ms = now_ms
 
@@ -153,9 +152,9 @@ class Api:
             availability.check(hours)
         return ProfileShown(ok=True, person=await self._profiles.set_hours(person, hours))
 
-    async def make_feed(self, request: web.Request, person: str) -> FeedMade:
+    async def make_feed(self, _: web.Request, person: str) -> FeedMade:
         secret = await self._profiles.new_feed(person)
-        return FeedMade(ok=True, url=f"{self._called(request)}/calendar/{secret}.ics")
+        return FeedMade(ok=True, url=f"{self._sender.public_url}/calendar/{secret}.ics")
 
     async def end_feed(self, _: web.Request, person: str) -> ProfileShown:
         return ProfileShown(ok=True, person=await self._profiles.end_feed(person))
@@ -228,7 +227,7 @@ class Api:
         if entry is None:
             raise NotFound("There is no such session, or it is not yours.", field="session")
         self._people.take(entry.reader.id, time.monotonic())
-        return session_ics(self._shown(entry, self._called(request)), "PUBLISH", self._now_ms())
+        return session_ics(self._shown(entry), "PUBLISH", self._now_ms())
 
     async def feed(self, request: web.Request, _: str) -> bytes:
         """Writing a long one takes up to half a second: beside everything else, and one at a time."""
@@ -239,22 +238,17 @@ class Api:
         profile = await self._profiles.profile(person)
         now = self._now_ms()
         entries = await self._calendars.feed(person, now - FEED_PAST_MS, FEED_MAX)
-        origin = self._called(request)
-        shown = [self._shown(entry, origin) for entry in entries]
+        shown = [self._shown(entry) for entry in entries]
         async with self._writing_feed:
             return await asyncio.to_thread(feed_ics, shown, profile.language, now)
 
-    def _called(self, request: web.Request) -> str:
-        """The address of this server; without `public_url` the one that it was called by."""
-        return self._origin or f"{request.scheme}://{request.host}"
-
-    def _shown(self, entry: Entry, origin: str) -> Shown:
+    def _shown(self, entry: Entry) -> Shown:
         return Shown(
             reader=entry.reader,
             partner=entry.partner,
-            room_url=f"{origin}/r/{entry.session.room}",
+            room_url=f"{self._sender.public_url}/r/{entry.session.room}",
             session=entry.session,
-            organizer=organizer_address(self._mail_from, entry.organizer),
+            organizer=organizer_address(self._sender.mail_from, entry.organizer),
         )
 
     # The parts

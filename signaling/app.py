@@ -272,9 +272,7 @@ class Node:
                 limits=limits,
                 rules=_rules(settings),
                 calendars=Calendars(directory.database),
-                mail_from=settings.mail_from
-                or f"telementor@{urlsplit(public_url or '').hostname or NO_HOST}",
-                origin=public_url,
+                sender=sender,
                 now_ms=now_ms,
             ),
             door=door,

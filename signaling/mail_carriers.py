@@ -35,6 +35,9 @@ STEP_S: Final = 20.0
 WHOLE_S: Final = 60.0
 """For one mail, from the connection to the answer behind its last line. A server that takes longer gets it again."""
 
+NO_HOST: Final = "telementor.invalid"
+"""Where nobody is (RFC 2606 §2): the sender's host while `public_url` is not set."""
+
 KEPT_FILES: Final = 1_000
 """Mails in the folder; older ones are removed."""
 
@@ -153,7 +156,7 @@ def mail_sender(settings: Settings, public_url: str) -> Sender:
     """Who writes the mails. Without `mail_from`, an address that says from which installation they are."""
     host = urlsplit(public_url).hostname or ""
     if not host.replace(".", "").replace("-", "").isalnum() or host.replace(".", "").isdigit():
-        host = "localhost"
+        host = NO_HOST
     return Sender(settings.mail_from or f"telementor@{host}", public_url)
 
 

@@ -24,6 +24,9 @@ LOOK_S = 1.0
 ROWS = 200
 """Events that are read in one go; more follow at once."""
 
+BLOCKED_MAX = 2_000
+"""Rooms that are passed over because they cannot be written to now; beyond it all others wait for the next look."""
+
 VERB = "session"
 
 
@@ -68,7 +71,7 @@ class Outbox:
         """Writes what waits, room by room. True when some rooms have to be tried again: their part of the store is away.
         Raises `Unavailable` when the database is."""
         blocked: set[str] = set()
-        while rows := await self._schedule.pending(ROWS, sorted(blocked)):
+        while len(blocked) < BLOCKED_MAX and (rows := await self._schedule.pending(ROWS, sorted(blocked))):
             rooms = [
                 list(group) for _, group in groupby(sorted(rows, key=_room_then_order), lambda row: row.slug)
             ]
@@ -87,6 +90,9 @@ class Outbox:
             try:
                 await self._log.write(row.slug, (Draft(row.key, row.body),), request=request)
             except Unavailable:
+                break
+            except Exception:  # whatever is wrong with this room holds up no other
+                log.exception("an event could not be written", room=row.slug)
                 break
             done.append(row.id)
         return done

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final, assert_never
+from typing import Final
 
 import structlog
 
@@ -182,23 +182,18 @@ def still_true(notice: Notice, subject: Subject, now_ms: int) -> bool:
     session = subject.session
     if session is None or session.seq != notice.seq:
         return False
-    kind = notice.kind
-    if kind == "cancel":
+    if notice.kind == "cancel":
         return session.state in ("cancelled", "declined", "expired")
     if not session.is_open or now_ms >= session.end:
         return False
-    match kind:
+    match notice.kind:
+        case "request":
+            return not subject.confirmed  # one mail for both, if the answer was faster than the post
         case "proposed":
             return _proposal(notice, subject) is not None
         case "knock":
             return now_ms < notice.created_ms + KNOCK_MS
         case "reminder_24h" | "reminder_1h" | "reminder_10m":
-            from_ms, until_ms = WINDOWS[kind]
+            from_ms, until_ms = WINDOWS[notice.kind]
             return session.state == "confirmed" and from_ms >= session.start - now_ms > until_ms
-        case "confirmed":
-            return session.state != "requested"
-        case "request" | "proposal_declined" | "proposal_expired":
-            return True
-        case "digest":
-            return False
-    assert_never(kind)
+    return True

@@ -233,7 +233,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_host: Annotated[
         str | None,
         Meta(
-            min_length=1,
             description="Mail server for calendar mails and reminders; needs mail_from."
             " Not set: every mail becomes a file in DIR/mail, and nobody gets one.",
         ),
@@ -248,7 +247,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "starttls"
     smtp_user: Annotated[
         str | None,
-        Meta(min_length=1, description="Name to log in to the mail server with. Not set: no log-in."),
+        Meta(description="Name to log in to the mail server with. Not set: no log-in."),
     ] = None
     smtp_password: Annotated[
         Secret | None, Meta(description="Password that belongs to smtp_user. Never logged.")
@@ -648,6 +647,12 @@ def _path(value: object) -> Path:
     return Path(value)
 
 
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError
+    return text
+
+
 def _secret(value: object) -> Secret:
     if not isinstance(value, str) or not value:
         raise ValueError
@@ -682,6 +687,8 @@ _PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "turn_urls": _ice_urls("turn:", "turns:"),
     "data": _path,
     "turn_secret": _secret,
+    "smtp_host": _text,
+    "smtp_user": _text,
     "smtp_password": _secret,
     "smtp_password_file": _path,
     "mail_from": _sender,

@@ -67,6 +67,11 @@ class Calendars:
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
         return [
-            Entry(appointments.read(row._mapping).session, row.organizer, Person(*row[-10:-5]), Person(*row[-5:]))
+            Entry(
+                appointments.read(row._mapping).session,
+                row.organizer,
+                Person(*row[-10:-5]),
+                Person(*row[-5:]),
+            )
             for row in rows
         ]

@@ -55,7 +55,8 @@ class Notice(NewNotice, frozen=True, kw_only=True):
 
 class Subject(Struct, frozen=True):
     """What a notice is about, as it is now. `session` is None, and `organizer` "", where it is about a room. `recipient` and
-    `partner` are the two of that room, which is `closed` if its pair was removed."""
+    `partner` are the two of that room, which is `closed` if its pair was removed. `confirmed`: the
+    recipient also has a notice that this time was confirmed."""
 
     session: Session | None
     organizer: str
@@ -63,6 +64,7 @@ class Subject(Struct, frozen=True):
     recipient: Person
     partner: Person
     closed: bool
+    confirmed: bool
 
 
 class Upcoming(Struct, frozen=True):
@@ -206,6 +208,14 @@ class Notices:
                 return None
             if row.removed_ms is not None and one.kind != "cancel":
                 return None
+            confirmed = await connection.scalar(
+                sa.select(notice.c.id).where(
+                    notice.c.subject == one.subject,
+                    notice.c.seq == one.seq,
+                    notice.c.recipient_id == one.recipient,
+                    notice.c.kind == "confirmed",
+                )
+            )
             people = await _people(connection, row.mentor_id, row.mentee_id)
         other = row.mentee_id if one.recipient == row.mentor_id else row.mentor_id
         if people[one.recipient].email.endswith(ERASED_HOST):
@@ -217,6 +227,7 @@ class Notices:
             recipient=people[one.recipient],
             partner=people[other],
             closed=row.removed_ms is not None,
+            confirmed=confirmed is not None,
         )
 
     async def upcoming(

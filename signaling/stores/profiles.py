@@ -43,7 +43,7 @@ class Profiles:
             return await _profile(connection, person_id)
 
     async def change(self, person_id: str, change: ProfileChange) -> Profile:
-        """Nodes hear of it through the audit. Raises `NotFound` for nobody."""
+        """What changes nothing is not noted. Raises `NotFound` for nobody."""
         asked = {"tz": change.tz, "language": change.language}
         values = {name: value for name, value in asked.items() if value is not None}
         async with self._database.writing() as connection:

@@ -218,7 +218,7 @@ DAY_MS = 86_400_000
 TRIM_STEP = 500
 """Entries that one step of a removal takes at most: the store answers nobody else meanwhile, for about a millisecond."""
 
-UNREAD_ENTRIES = 500
+UNREAD_ENTRIES = 200
 """Entries of a room that a count of what is unread looks at, at most: well below a millisecond for short messages."""
 
 PLACE_BYTES = 160

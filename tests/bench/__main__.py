@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.bench import crowd, echo, people, scoreboard, sockets, store
+from tests.bench.cores import ahead
 from tests.bench.page import Say, machine
 from tests.bench.side_by_side import FULL, QUICK, compete
 
@@ -51,7 +52,7 @@ def main() -> None:
     if unknown := set(given.parts) - PARTS.keys():
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     _print(f"{PREFACE}\n\n{machine()}")
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ahead():
         if given.quick:
             _print("\n" + scoreboard.written(asyncio.run(compete(Path(folder), QUICK))))
         else:

@@ -46,7 +46,15 @@ def written(results: Results) -> str:
 
 def keep(results: Results) -> None:
     """The newest whole run, beside this file."""
-    text = f"# Side by side\n\n`make bench` writes this page anew.\n\n{machine()}\n\n{written(results)}\n"
+    picture_of_it = "![CPU microseconds of each server for each message](side_by_side.svg)"
+    parts = (
+        "# Side by side",
+        "`make bench` writes this page anew.",
+        machine(),
+        picture_of_it,
+        written(results),
+    )
+    text = "\n\n".join(parts) + "\n"
     (KEPT / "side_by_side.md").write_text(text)
     (KEPT / "side_by_side.svg").write_text(picture(results))
 

@@ -12,6 +12,7 @@ from rooms.availability import DayException, Hours, Span, WeeklySpan
 from rooms.errors import NotFound
 from rooms.membership import Member
 from rooms.portal import ProfileChange
+from signaling.stores.calendars import Calendars
 from signaling.stores.directory import Directory, Named, PairAdded
 from signaling.stores.profiles import Profiles
 from signaling.stores.tables import audit, claim, person, session
@@ -58,7 +59,7 @@ async def test_hours_are_kept_as_they_were_said_and_can_be_taken_back(
     assert (await profiles.set_hours(mara, None)).hours is None
 
 
-async def test_zone_and_language_are_set_apart_and_nodes_hear_of_a_change(
+async def test_zone_and_language_are_set_apart_and_a_change_is_noted(
     directory: Directory, profiles: Profiles, pair: PairAdded
 ) -> None:
     mara = pair.mentor.id
@@ -67,8 +68,8 @@ async def test_zone_and_language_are_set_apart_and_nodes_hear_of_a_change(
     assert (shown.name, shown.tz, shown.language) == ("Mara", "Asia/Kolkata", "de")
     assert await profiles.change(mara, ProfileChange()) == shown
     assert await profiles.change(mara, ProfileChange(tz="Asia/Kolkata")) == shown
-    heard = [one.person for one in await directory.changes_after(0) if one.action == "profile.set"]
-    assert heard == [mara, mara], "what changes nothing is not told"
+    noted = [one.person for one in await directory.changes_after(0) if one.action == "profile.set"]
+    assert noted == [mara, mara], "what changes nothing is not noted"
 
 
 async def test_a_feed_has_one_address_at_a_time_and_its_secret_is_not_kept(
@@ -106,20 +107,51 @@ async def test_rooms_are_shown_with_both_people_and_without_removed_ones(
     assert [record.slug for record in await profiles.rooms(pair.mentee.id)] == [other.slug]
 
 
+async def _session(directory: Directory, pair: PairAdded, **columns: object) -> str:
+    id_ = str(uuid.uuid4())
+    values = {
+        "state": "confirmed", "wall": "", "tz": "", "fold": 0, "start_ms": 0, "end_ms": 0, "minutes": 0, "seq": 0,
+        "rev": 1, "by_id": pair.mentor.id, "agenda": "", "proposals": [], "answers": {}, "who": [], "attendance": {},
+        "booker_id": pair.mentor.id, "organizer": "secret", "created_ms": 0, "timed_ms": 0, **columns,
+    }  # fmt: skip
+    async with directory.database.writing() as connection:
+        await connection.execute(
+            sa.insert(session).values(id=id_, uid=id_, booking_key=id_, pair_id=pair.pair, **values)
+        )
+    return id_
+
+
+async def test_a_feed_holds_what_is_not_over_for_long_and_not_called_off(
+    directory: Directory, pair: PairAdded
+) -> None:
+    calendars = Calendars(directory.database)
+    mara, mio = pair.mentor.id, pair.mentee.id
+    later = await _session(directory, pair, start_ms=200, end_ms=300)
+    sooner = await _session(directory, pair, start_ms=90, end_ms=101, state="ended")
+    await _session(directory, pair, start_ms=0, end_ms=100)
+    for state in ("cancelled", "declined", "expired"):
+        await _session(directory, pair, start_ms=200, end_ms=300, state=state)
+    for reader, partner in ((mara, mio), (mio, mara)):
+        found = await calendars.feed(reader, 100, 10)
+        assert [entry.session.id for entry in found] == [sooner, later]
+        assert {(entry.reader.id, entry.partner.id) for entry in found} == {(reader, partner)}
+        assert found[0].partner.email in {"mara@example.org", "mio@example.org"}
+    assert [entry.session.id for entry in await calendars.feed(mara, 100, 1)] == [sooner]
+    assert await calendars.feed("nobody", 0, 10) == []
+    one = await calendars.entry(["nobody", mio], later)
+    assert one is not None
+    assert (one.session.id, one.reader.id, one.organizer) == (later, mio, "secret")
+    assert await calendars.entry(["nobody"], later) is None
+    await directory.remove_pair(pair.slug)
+    assert (await calendars.feed(mara, 0, 10), await calendars.entry([mara], later)) == ([], None)
+
+
 async def test_s3_busy_is_what_either_has_given_away_but_to_the_spared_session(
     directory: Directory, profiles: Profiles, pair: PairAdded
 ) -> None:
     mara, mio = pair.mentor.id, pair.mentee.id
-    ids = [str(uuid.uuid4()) for _ in range(2)]
+    ids = [await _session(directory, pair) for _ in range(2)]
     async with directory.database.writing() as connection:
-        for one in ids:
-            await connection.execute(
-                sa.insert(session).values(
-                    id=one, uid=one, pair_id=pair.pair, state="confirmed", wall="", tz="", fold=0, start_ms=0,
-                    end_ms=0, minutes=0, seq=0, rev=1, by_id=mara, agenda="", proposals=[], answers={}, who=[],
-                    attendance={}, booker_id=mara, booking_key=one, organizer="", created_ms=0, timed_ms=0,
-                )
-            )  # fmt: skip
         for who, bucket, which in [(mara, 9, 0), (mara, 10, 0), (mio, 10, 0), (mio, 11, 1), (mara, 20, 1)]:
             await connection.execute(
                 sa.insert(claim).values(person_id=who, bucket=bucket, session_id=ids[which])

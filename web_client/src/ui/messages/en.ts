@@ -671,6 +671,10 @@ export const en = {
     outsideHoursOf: (names: string[], own: boolean) =>
       `${[...(own ? ['your'] : []), ...names.map((name) => `${name}’s`)].join(' and ')} hours`,
     outsideMark: (whose: string) => `outside ${whose}`,
+    outsideYours: 'outside yours',
+    outsideTheirs: (name: string) => `outside ${name}’s`,
+    outsideBoth: 'outside both',
+    nowMark: 'now',
     isNow: 'the time of the session now',
     typed: 'Type date and time', // (name)
     typedAt: (city: string) => `Date and time in ${city}`, // (name)
@@ -703,6 +707,7 @@ export const en = {
 
   portal: {
     waits: 'Waits for your answer', // (name)
+    newAsk: 'Something new waits for your answer.',
     pairs: 'My pairs', // (name)
     settings: 'Settings', // (name)
     partnerRole: { mentor: 'Your mentor', mentee: 'Your mentee', guest: 'A guest' },
@@ -768,7 +773,6 @@ export const en = {
     hoursRemove: (day: string, number: number) => `Remove hours ${number} on ${day}`, // (name)
     hoursFrom: (day: string, number: number) => `${day}, from, ${number}`, // (name)
     hoursTo: (day: string, number: number) => `${day}, to, ${number}`, // (name)
-    hoursShortAdd: 'Add hours',
     hoursSave: 'Save hours', // (name)
     hoursStandard: 'Back to every day', // (name)
     hoursSaved: 'Your working hours are saved.',

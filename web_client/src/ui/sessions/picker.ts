@@ -29,7 +29,7 @@ export function weekOf(slots: readonly Slot[], from: string, withOutside: boolea
 /** The week to begin with: this one, or the days around a session that is further away. */
 export function firstDay(today: string, session: string | null): string {
   if (session === null) return today;
-  return session < addDays(today, WEEK_DAYS) ? today : laterDate(today, addDays(session, -3));
+  return session < addDays(today, WEEK_DAYS) ? today : addDays(session, -3);
 }
 
 /** Dates such as `2026-12-01` compare as words. */

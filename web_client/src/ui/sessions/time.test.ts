@@ -72,7 +72,7 @@ describe('wall times', () => {
       'Africa/Casablanca',
       'Asia/Kathmandu',
     ]) {
-      for (let start = at('2026-01-01T00:00Z'); start < at('2027-01-01T00:00Z'); start += 6.25 * 3_600_000) {
+      for (let start = at('2026-01-01T00:00Z'); start < at('2027-01-01T00:00Z'); start += 25.25 * 3_600_000) {
         const found = [0, 1].map((fold) => startOf(wallIn(start, tz), tz, fold));
         expect(found, `${tz} ${new Date(start).toISOString()}`).toContain(start);
       }

@@ -45,3 +45,9 @@ export function outsideInWords(outside: readonly string[], { own, other }: Sides
   const names = outside.includes(other.person) ? [other.name] : [];
   return words.sessions.outsideHoursOf(names, outside.includes(own.person));
 }
+
+/** The same on a small button. */
+export function outsideShort(outside: readonly string[], { own, other }: Sides): string {
+  if (!outside.includes(other.person)) return words.sessions.outsideYours;
+  return outside.includes(own.person) ? words.sessions.outsideBoth : words.sessions.outsideTheirs(other.name);
+}
