@@ -415,9 +415,15 @@ def withdraw(appointment: Appointment, now: int, rules: Rules) -> Change:
 
 
 def rederive(appointment: Appointment, now: int) -> Change | None:
-    """S6: the same wall time under new rules of its zone; None where nothing changes. Not for what has begun."""
+    """S6: the same wall time under new rules of its zone; None where nothing changes. Not for what has begun. One whose zone
+    is not in today's data (it was taken out, or another node has newer data) keeps its moment."""
     session = appointment.session
-    if not session.is_open or session.state == "live" or session.start <= now:
+    if (
+        not session.is_open
+        or session.state == "live"
+        or session.start <= now
+        or not zones.is_zone(session.tz)
+    ):
         return None
     start = zones.again(session.wall, session.tz, session.fold)
     if start == session.start:

@@ -425,6 +425,8 @@ def test_S6_new_rules_of_a_zone_move_the_moment_and_not_the_wall_time() -> None:
     assert [event.by for event in change.events] == ["system"]
     assert schedule.rederive(appointment, NOW) is None
     assert schedule.rederive(other, utc(THREE) + HOUR_MS) is None, "not what has begun"
+    nowhere = replace(other, session=replace(other.session, tz="Europe/Atlantis"))
+    assert schedule.rederive(nowhere, NOW) is None, "a zone that was taken out keeps no other from it"
 
 
 def test_S3_before_S6_where_the_new_moment_is_taken_the_wall_time_moves() -> None:
