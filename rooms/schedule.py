@@ -311,16 +311,15 @@ def _agenda(asked: _Asked, command: c.SessionAgenda) -> Change:
 
 
 def _end(asked: _Asked, _: c.SessionEnd) -> Change:
-    session, attendance = asked.session, asked.appointment.attendance
+    """Who came is what was measured: whoever says that it is over has not come by that."""
+    session = asked.session
     if session.state == "live":
         return _finished(asked.appointment, asked.person, asked.now)
     if session.state == "requested" or asked.now < session.start + asked.rules.alone_ms:
         raise Conflict(
             "This session has not begun: it can be moved or cancelled.", field="session", current=session
         )
-    came = tuple(sorted({*attendance.came, asked.person}))
-    waited = replace(asked.appointment, attendance=replace(attendance, came=came))
-    return _finished(waited, asked.person, asked.now)
+    return _finished(asked.appointment, asked.person, asked.now)
 
 
 _STEPS: dict[type[c.Strict], Callable[[_Asked, Any], Change]] = {
