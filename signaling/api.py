@@ -65,8 +65,8 @@ FEED_PAST_MS: Final = 30 * 24 * 60 * MINUTE_MS
 
 
 class Api:
-    """`online` says which people have a socket anywhere, `zone_taken` tells somebody's rooms of their new zone; `sender`: how
-    the server is called, and who writes its invitations."""
+    """`online` says which people have a socket anywhere, `zone_taken` tells somebody's rooms of their new zone. `sender`:
+    how the server is called, and who writes its invitations."""
 
     def __init__(
         self,
