@@ -1,8 +1,8 @@
 """What was decided in SQL on its way into the rooms' logs (S5): each event once, and a room's in the order they happened.
 
 A row is deleted once its event is in the log. Whoever dies in between leaves the row, and the log knows its key for a day:
-the event is not written twice. For an older row, after a long outage or from a backup, the log itself is read. Every node looks
-each second, so a dead node's rows follow; one that has just committed looks at once.
+the event is not written twice. For an older row, after a long outage or from a backup, the log itself is read. Every node
+looks each second, so a dead node's rows follow; one that has just committed looks at once.
 """
 
 from __future__ import annotations
