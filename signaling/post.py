@@ -45,8 +45,8 @@ AGE_MAX_MS: Final = 86_400_000
 
 MAILS_AT_ONCE: Final = 30
 MAILS_PER_S: Final = 1 / 120
-"""To one person about one room, from this node. What is more waits, and most of it is overtaken meanwhile: who moves a session
-to and fro all day long fills no mailbox."""
+"""To one person about one room, from this node. What is more waits, and most of it is overtaken meanwhile: who moves a
+session to and fro all day long fills no mailbox."""
 
 PEOPLE_MAX: Final = 10_000
 """People and rooms whose rate is known at a time; beyond it the one who was silent for longest starts anew."""
@@ -127,7 +127,7 @@ class Post:
         except Unavailable:
             raise
         except Limited as error:
-            await self._notices.release(notice, self._now_ms() + error.retry_ms)
+            await self._notices.release(notice, self._now_ms() + (error.retry_ms or 0))
         except (AddressError, RefusedError) as error:
             await self._done(notice, "dead", error)
         except NotTakenError as error:
