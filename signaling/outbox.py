@@ -1,7 +1,8 @@
 """What was decided in SQL on its way into the rooms' logs (S5): each event once, and a room's in the order they happened.
 
-A row is deleted once its event is in the log. Whoever dies in between leaves the row, and the log knows its key: the event
-is not written twice. Every node looks each second, so a dead node's rows follow; one that has just committed looks at once.
+A row is deleted once its event is in the log. Whoever dies in between leaves the row, and the log knows its key for a day:
+the event is not written twice. For an older row, after a long outage or from a backup, the log itself is read. Every node
+looks each second, so a dead node's rows follow; one that has just committed looks at once.
 """
 
 from __future__ import annotations
@@ -28,6 +29,15 @@ BLOCKED_MAX = 2_000
 """Rooms that are passed over because they cannot be written to now; beyond it all others wait for the next look."""
 
 VERB = "session"
+
+KNOWN_MS = 82_800_000
+"""For so long, an hour less than a day (L3), the log knows an event by its key."""
+
+CLOCKS_MS = 3_600_000
+"""How much the clocks of nodes and store may differ."""
+
+PAGE = 200
+PAGE_BYTES = 1_048_576
 
 
 class Outbox:
@@ -88,6 +98,9 @@ class Outbox:
         for row in rows:
             request = Request(person=SYSTEM, key=row.key, verb=VERB)
             try:
+                if row.age_ms > KNOWN_MS and await self._is_there(row):
+                    done.append(row.id)
+                    continue
                 await self._log.write(row.slug, (Draft(row.key, row.body),), request=request)
             except Unavailable:
                 break
@@ -96,6 +109,16 @@ class Outbox:
                 break
             done.append(row.id)
         return done
+
+    async def _is_there(self, row: Pending) -> bool:
+        """Whether the log has it, read from when it was made on."""
+        after, more = f"{row.created_ms - CLOCKS_MS}-0", True
+        while more:
+            page = await self._log.page(row.slug, before=None, after=after, limit=PAGE, max_bytes=PAGE_BYTES)
+            if any(entry.key == row.key for entry in page.entries):
+                return True
+            after, more = page.entries[-1].id if page.entries else after, page.more and bool(page.entries)
+        return False
 
 
 def _room_then_order(row: Pending) -> tuple[str, int]:

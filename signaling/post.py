@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 
-from rooms.errors import Unavailable
+from rooms.errors import Limited, Unavailable
 from rooms.session import Proposal
+from signaling.buckets import TokenBuckets
 from signaling.calendar import Shown, Side, organizer_address
 from signaling.mail import AddressError, Mail, Sender, digest_mail, message_id, session_mail
 from signaling.mail_carriers import WHOLE_S, Carrier, NotTakenError, RefusedError
@@ -40,6 +42,14 @@ LAST_AGAIN_MS: Final = 3_600_000
 ATTEMPTS_MAX: Final = 20
 AGE_MAX_MS: Final = 86_400_000
 """Beyond either a notice is dead."""
+
+MAILS_AT_ONCE: Final = 30
+MAILS_PER_S: Final = 1 / 120
+"""To one person about one room, from this node. What is more waits, and most of it is overtaken meanwhile: who moves a
+session to and fro all day long fills no mailbox."""
+
+PEOPLE_MAX: Final = 10_000
+"""People and rooms whose rate is known at a time; beyond it the one who was silent for longest starts anew."""
 
 KNOCK_MS: Final = 900_000
 """A knock that is older opens nobody's door."""
@@ -69,6 +79,7 @@ class Post:
         self._metrics = metrics
         self._unread = unread
         self._now_ms = now_ms
+        self._rates = TokenBuckets(MAILS_PER_S, MAILS_AT_ONCE, PEOPLE_MAX)
         self._kicked = asyncio.Event()
 
     def kick(self) -> None:
@@ -109,11 +120,14 @@ class Post:
             if subject is None or not await self._stands(notice, subject):
                 await self._done(notice, "dropped")
                 return
+            self._rates.take((notice.recipient, subject.slug), time.monotonic())
             mail = self._written(notice, subject)
             name = f"{notice.id:012d}-{notice.kind}-{subject.recipient.language[:8]}"
             await self._carrier.carry(mail.recipient, mail.content, name)
         except Unavailable:
             raise
+        except Limited as error:
+            await self._notices.release(notice, self._now_ms() + (error.retry_ms or 0))
         except (AddressError, RefusedError) as error:
             await self._done(notice, "dead", error)
         except NotTakenError as error:

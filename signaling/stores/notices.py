@@ -166,9 +166,9 @@ class Notices:
         """It was tried in vain, and is due again then."""
         await self._update(one, due_ms=due_ms, leased_ms=None, attempts=one.attempts + 1)
 
-    async def release(self, one: Notice) -> None:
-        """It was not tried after all."""
-        await self._update(one, leased_ms=None)
+    async def release(self, one: Notice, due_ms: int) -> None:
+        """It was not tried after all, and is due again then."""
+        await self._update(one, due_ms=due_ms, leased_ms=None)
 
     async def _update(self, one: Notice, **values: object) -> None:
         async with self._database.writing() as connection:

@@ -36,12 +36,15 @@ KNOCK_EARLY_MS: Final = 30 * MINUTE_MS
 
 
 class Pending(Struct, frozen=True):
-    """An event that is not in its room's log yet."""
+    """An event that is not in its room's log yet, or that nobody has marked as such. `created_ms`: when it was committed;
+    `age_ms`: how long ago that is."""
 
     id: int
     slug: str
     key: str
     body: bytes
+    created_ms: int
+    age_ms: int
 
 
 class Backlog(Struct, frozen=True):
@@ -270,12 +273,14 @@ class Schedule:
 
     async def pending(self, limit: int, without: Sequence[str] = ()) -> list[Pending]:
         """In the order in which they happened, but those of the rooms `without`."""
-        columns = (room_outbox.c.id, room_outbox.c.slug, room_outbox.c.key, room_outbox.c.body)
+        kept = room_outbox.c
+        columns = (kept.id, kept.slug, kept.key, kept.body, kept.created_ms)
         query = sa.select(*columns).order_by(room_outbox.c.id).limit(limit)
         if without:
             query = query.where(room_outbox.c.slug.not_in(list(without)))
         async with self._database.reading() as connection:
-            return [Pending(*row) for row in await connection.execute(query)]
+            now = self._now_ms()
+            return [Pending(*row, now - row.created_ms) for row in await connection.execute(query)]
 
     async def sent(self, ids: Sequence[int]) -> None:
         """These are in their logs."""

@@ -411,6 +411,33 @@ async def test_an_address_that_no_server_takes_is_dead(house: Planned, mailbox: 
     assert recipients(mailbox) == ["mara@xn--bcher-kva.example"]
 
 
+async def test_nobodys_mailbox_is_filled_by_a_session_that_moves_to_and_fro(
+    house: Planned, mailbox: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some at once, then what still is true when its turn comes; another room's mails do not wait for it."""
+    monkeypatch.setattr(post, "MAILS_AT_ONCE", 3)
+    post_ = house.post(ours(mailbox))
+    session = await house.agree()
+    for turn in range(5):
+        session = await house.move(session, f"2027-02-04T{10 + turn % 2}:00")
+        await post_.deliver()
+    told = [house.pair.mentor.email, house.pair.mentee.email]
+    assert recipients(mailbox) == sorted(told * 3)
+    assert len(await house.kinds()) == 2 * 2, "not given up"
+    mailbox.taken.clear()
+    await house.meet()
+    await house.book()
+    await post_.deliver()
+    assert len(mailbox.taken) == 2
+    house.clock.now += round(1000 / post.MAILS_PER_S)
+    later = house.post(ours(mailbox))
+    while await later.deliver():
+        pass
+    assert (await house.states()).get("pending") is None
+    newest = [mail for mail in mailbox.taken if mail.recipients[0] in told]
+    assert len(newest) == 2
+
+
 async def test_S5_a_mail_that_cannot_be_written_is_given_up_as_one_that_nobody_takes(
     house: Planned, mailbox: MailServer
 ) -> None:

@@ -624,6 +624,25 @@ async def test_S5_every_event_is_in_the_log_once_and_in_order_whoever_brings_it(
     assert (await node.schedule.backlog()).pending == 0
 
 
+async def test_S5_an_event_is_there_once_also_when_the_log_has_forgotten_its_key(
+    node: Node, pair: PairAdded, room_log: RoomLog, valkey: str, clock: Clock
+) -> None:
+    """It was written, nobody could mark it as such, and the store was away for longer than it knows a key (L3)."""
+    clock.now = round(time.time() * 1000)
+    session = await agree(node, pair)
+    first, second = await node.schedule.pending(2)
+    request = Request("system", first.key, VERB)
+    await room_log.write(pair.slug, (Draft(first.key, first.body),), request=request)
+    store = connect(valkey, 5)
+    for key in await store.redis.keys(f"{{{pair.slug}}}:keys:*"):
+        await store.redis.delete(key)
+    await store.aclose()
+    clock.now += 25 * HOUR_MS
+    await Outbox(node.schedule, room_log, lambda _: None).empty()
+    assert [one.key for one in await in_log(room_log, pair.slug)] == [first.key, second.key]
+    assert (await in_log(room_log, pair.slug))[-1].next == session
+
+
 # ------------------------------------------------------------------------------------------ the timekeeper
 
 
