@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from redis.asyncio import RedisCluster
@@ -21,7 +22,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError
 
 from rooms.errors import Unavailable
-from signaling.stores.store import AWAY, RETRY_MS, Gate, Store, Word, answered, sent
+from signaling.stores.redis_link import AWAY, SharedConnection, Word
+from signaling.stores.store import RETRY_MS, Gate, Store, answered, sent
 
 LOOK_EVERY_S = 1.0
 """The map of a cluster that is not well is asked for this often at most."""
@@ -30,26 +32,33 @@ REDIRECTIONS = 5
 """More of them than nodes agree in a moment: then it is `unavailable`."""
 
 
+On = Callable[[Any, Sequence[Sequence[Word]]], Awaitable[list[Any]]]
+
+
 class ClusterStore(Store):
     def __init__(self, redis: RedisCluster, timeout_s: float, connections: int) -> None:
         self.redis: RedisCluster = redis
         self.timeout_s = timeout_s
         # One for each primary: one that hangs holds up nobody else's requests.
         self._gates: defaultdict[str, Gate] = defaultdict(lambda: Gate(connections, timeout_s))
+        self._shared: dict[str, SharedConnection] = {}
         self._looked_s = -LOOK_EVERY_S
         self._looking: asyncio.Task[None] | None = None
 
     async def execute(self, key: str, *command: Word) -> Any:
-        (answer,) = await self.in_turn(key, command)
+        (answer,) = await self._followed(key, [command], self._on_shared)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
+        return await self._followed(key, commands, self._on_own)
+
+    async def _followed(self, key: str, commands: Sequence[Sequence[Word]], on: On) -> list[Any]:
         await self.redis.initialize()
         node, asking = self.redis.get_node_from_key(key), False
         for _ in range(REDIRECTIONS):
-            answers = await self._on(node, [("ASKING",), *commands] if asking else commands)
+            answers = await on(node, [("ASKING",), *commands] if asking else commands)
             first = answers[1 if asking else 0]
             if isinstance(first, MovedError):
                 await self.redis.nodes_manager.move_slot(first)
@@ -72,19 +81,37 @@ class ClusterStore(Store):
             with contextlib.suppress(*AWAY):
                 parts.setdefault(self.redis.get_node_from_key(str(command[1])), []).append(number)
         found = await asyncio.gather(
-            *(self._on(node, [commands[number] for number in numbers]) for node, numbers in parts.items())
+            *(
+                self._on_shared(node, [commands[number] for number in numbers])
+                for node, numbers in parts.items()
+            )
         )
         for numbers, some in zip(parts.values(), found, strict=True):
             for number, answer in zip(numbers, some, strict=True):
                 answers[number] = answer
                 if isinstance(answer, AskError):  # or MovedError, which is one
-                    (answers[number],) = await self.in_turn(str(commands[number][1]), commands[number])
+                    key, again = str(commands[number][1]), [commands[number]]
+                    (answers[number],) = await self._followed(key, again, self._on_shared)
         if all(isinstance(answer, Exception) for answer in answers):
             raise answers[0]
         return answers
 
-    async def _on(self, node: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
-        """Never raises: a command that could not be executed, or was refused, is answered by its exception."""
+    async def _on_shared(self, node: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """On the connection that all share. Never raises: a command that could not be executed, or was refused, is answered
+        by its exception."""
+        shared = self._shared.get(node.name)
+        if shared is None:
+            where = partial(self._where, node.name)
+            shared = self._shared[node.name] = SharedConnection(where, self.timeout_s)
+        try:
+            answers: list[Any] = await shared.ask_all(commands)
+        except AWAY as error:
+            answers = [error for _ in commands]
+        self._look_at(node, answers)
+        return answers
+
+    async def _on_own(self, node: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """As `_on_shared`, on a connection of their own."""
         asked = [PipelineCommand(number, *command) for number, command in enumerate(commands)]
         try:
             async with self._gates[node.name]:
@@ -92,10 +119,19 @@ class ClusterStore(Store):
             answers = [one.result for one in asked]
         except AWAY as error:
             answers = [error for _ in asked]
+        self._look_at(node, answers)
+        return answers
+
+    def _look_at(self, node: Any, answers: Sequence[Any]) -> None:
         if any(_speaks_of_trouble(answer) for answer in answers):
             self.redis.nodes_manager.move_node_to_end_of_cached_nodes(node.name)  # asked last for the map
             self._look_soon()
-        return answers
+
+    async def _where(self, name: str) -> Any:
+        node = self.redis.get_node(node_name=name)
+        if node is None:
+            raise RedisError("the cluster does not have this node any more")
+        return node.connection_class(**{**node.connection_kwargs, "retry": Retry(NoBackoff(), 0)})
 
     def _node(self, redirection: AskError) -> ClusterNode:
         node = self.redis.get_node(host=redirection.host, port=redirection.port)
@@ -145,17 +181,17 @@ class ClusterStore(Store):
                 await self.redis.nodes_manager.initialize()
         except AWAY:
             return  # whoever asks next finds out the same
+        for name in self._shared.keys() - {node.name for node in self.redis.get_nodes()}:
+            await self._shared.pop(name).aclose()
 
-    def listening(self, home: str) -> Any:
-        node = self.redis.get_node(node_name=home)
-        if node is None:
-            raise Unavailable(retry_ms=RETRY_MS)
-        return node.connection_class(**{**node.connection_kwargs, "retry": Retry(NoBackoff(), 0)})
+    async def listening(self, home: str) -> Any:
+        return await self._where(home)
 
     async def aclose(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
+        await asyncio.gather(*(shared.aclose() for shared in self._shared.values()))
         await super().aclose()
 
 

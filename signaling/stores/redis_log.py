@@ -31,7 +31,8 @@ from rooms.ports import (
     Trimmed,
     Written,
 )
-from signaling.stores.store import Script, Store, Word
+from signaling.stores.redis_link import Word
+from signaling.stores.store import Script, Store
 
 
 def channel(slug: str) -> str:

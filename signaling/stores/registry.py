@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
-from signaling.stores.store import Script, Store, Word
+from signaling.stores.redis_link import Word
+from signaling.stores.store import Script, Store
 
 CLAIM_MS = 5_000
 """A node that takes a due room and dies leaves it to another after this."""

@@ -18,9 +18,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from rooms.errors import Unavailable
+from signaling.stores.redis_link import AWAY, SharedConnection, Word
 
 log = structlog.get_logger()
 
@@ -30,11 +31,7 @@ RETRY_MS = 1_000
 WAIT_SHARE: Final = 0.5
 """Of the time limit of a command: what replicas get to confirm, so that their silence is not taken for the primary's."""
 
-AWAY: Final = (RedisError, RedisClusterException, OSError)
-"""Whatever keeps a store from answering; time limits are OSErrors, too."""
-
 Result = TypeVar("Result")
-Word = str | bytes | int
 
 
 class TooFewReplicasError(RedisError):
@@ -133,9 +130,9 @@ class Store(abc.ABC):
         """Which primary serves what may have changed. Raises `Unavailable`."""
 
     @abc.abstractmethod
-    def listening(self, home: str) -> Any:
-        """A connection of redis-py's, not yet connected, to a primary that `home` named. Raises `Unavailable` when it has
-        left the cluster."""
+    async def listening(self, home: str) -> Any:
+        """A connection of redis-py's, not yet connected, to a primary that `home` named: where to `dial`. Raises what
+        redis-py raises, also when it has left the cluster."""
 
     async def run(self, *command: Word) -> Any:
         """A command whose first operand is its key. Raises `Unavailable`."""
@@ -151,16 +148,21 @@ class Store(abc.ABC):
 
 
 class OneStore(Store):
-    """One Redis or Valkey."""
+    """One Redis or Valkey. What waits for nothing but its turn goes over one connection that all share; what waits for
+    replicas, over one of its own."""
 
     def __init__(self, redis: Redis, timeout_s: float, connections: int) -> None:
         self.redis: Redis = redis
         self.timeout_s = timeout_s
         self._gate = Gate(connections, timeout_s)
+        self._shared = SharedConnection(self._where, timeout_s)
+
+    async def _where(self) -> Any:
+        """The primary, as a connection of redis-py's that is not connected."""
+        return self.redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
 
     async def execute(self, key: str, *command: Word) -> Any:
-        async with self._gate:
-            return await sent(self.redis.execute_command(*command))  # type: ignore[no-untyped-call]
+        return await self._shared.ask(command)
 
     async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
         async with self._gate, self.redis.pipeline(transaction=False) as pipe:
@@ -170,10 +172,11 @@ class OneStore(Store):
             return answers
 
     async def each(self, *commands: Sequence[Word]) -> list[Any]:
-        return await answered(self.in_turn("", *commands))
+        return await answered(self._shared.ask_all(commands))
 
     async def on_each_primary(self, *command: Word) -> list[Any]:
-        return [await answered(self.execute("", *command))]
+        async with self._gate:
+            return [await answered(sent(self.redis.execute_command(*command)))]  # type: ignore[no-untyped-call]
 
     async def ping(self) -> None:
         await self.on_each_primary("PING")
@@ -184,8 +187,12 @@ class OneStore(Store):
     async def look_again(self) -> None:
         pass
 
-    def listening(self, home: str) -> Any:
-        return self.redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    async def listening(self, home: str) -> Any:
+        return await self._where()
+
+    async def aclose(self) -> None:
+        await self._shared.aclose()
+        await super().aclose()
 
 
 class Script:
