@@ -4,8 +4,8 @@ Ours: what waits for one socket is bounded in bytes and in time; a long-polling 
 what is read before the log-in in a few KiB. A closed socket's transport really ends, and nothing is compressed (it costs CPU
 and memory per socket and gains nothing on short msgpack frames).
 
-What waits: from `push` until the WebSocket's writer has handed it on, or until the poll that fetched it has been answered to
-its end. Beyond that there is what aiohttp and the transport hold back for one connection, about 128 KiB at most.
+What waits: from `push` until the WebSocket takes it, or until the poll that fetched it has been answered to its end. Beyond
+that there is what the transport holds back for one connection: 64 KiB, and the one message that went over it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import engineio
 from aiohttp import web
 from engineio import async_socket, exceptions, packet, payload
 
-FINISH_S = 5.0
-"""A client gets this long to take what is left for it before its transport is cut."""
+from signaling.websocket import FINISH_S, WebSocket, accept
 
 STALL_S = 10.0
 """A socket that takes nothing for this long while something waits for it is cut, and its client resumes."""
@@ -36,11 +35,10 @@ POLLING_ANSWER = 16
 """Packets in one answer to a poll: python-socketio's clients take no more (`Payload.max_decode_packets`)."""
 
 UNKNOWN_BYTES = 16_384
-"""The largest POST before the log-in: there is one CONNECT packet to say. (A WebSocket's message is put together by aiohttp
-before we see it; `handshakes_max` bounds how many.)"""
+"""The largest POST before the log-in: there is one CONNECT packet to say."""
 
-WRITTEN_AT_ONCE = 1_000
-"""Packets that a WebSocket's writer takes at a time."""
+UNKNOWN_MESSAGE_BYTES = 131_072
+"""And the largest message of a WebSocket."""
 
 MALFORMED = (ValueError, IndexError, KeyError, UnicodeDecodeError)
 """What engineio raises for bytes that are no packet of its protocol."""
@@ -51,52 +49,21 @@ POLLED = "telementor.polled"
 payload.Payload.max_decode_packets = POLLING_PACKETS
 
 
-class WebSocket:
-    """An aiohttp WebSocket in the shape that engineio expects of its transports."""
-
-    def __init__(self, handler: Any, server: Any) -> None:
-        self._handler = handler
-        self._server = server
-
-    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
-        self._request: web.Request = environ["aiohttp.request"]
-        self._response = web.WebSocketResponse(
-            max_msg_size=self._server.max_http_buffer_size, compress=False, timeout=FINISH_S, autoping=True
-        )
-        await self._response.prepare(self._request)
-        await self._handler(self)
-        return self._response
-
-    async def send(self, message: bytes | str) -> None:
-        if isinstance(message, bytes):
-            await self._response.send_bytes(message)
-        else:
-            await self._response.send_str(message)
-
-    async def wait(self) -> bytes | str:
-        message = await self._response.receive()
-        if not isinstance(message.data, bytes | str):
-            raise OSError("closed")
-        return message.data
-
-    async def close(self) -> None:
-        await self._response.close()
-
-    def abort(self) -> None:
-        if self._request.transport is not None:
-            self._request.transport.abort()
-
-
 class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
-    """One transport. `push` never waits; beyond the bound ephemeral packets are dropped, and any other ends the socket."""
+    """One transport. `push` never waits; beyond the bound ephemeral packets are dropped, and any other ends the socket.
+
+    A WebSocket is written to at once, as long as it takes what it is given; only what it does not take waits in the queue.
+    """
 
     def __init__(self, server: EngineServer, sid: str) -> None:
         super().__init__(server, sid)
         self.origin: str | None = None
         self.known = False
         """Whether somebody has logged in on it."""
+        self.connection: Any = None
+        """Who is at the other end, once that is known."""
         self.waiting_bytes = 0
-        self.ended = asyncio.Event()
+        self.ended = False
         self._aborted = False
         self._taken_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -104,13 +71,30 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self._posting = False
         self._fetched_bytes = 0
         self._websocket: WebSocket | None = None
+        self._probing: WebSocket | None = None
         self._cut: asyncio.TimerHandle | None = None
+        self._pulse: asyncio.TimerHandle | None = None
+        self._heard = True
+
+    # What is sent
 
     async def send(self, pkt: packet.Packet) -> None:
         self.push(pkt)
 
+    def push_message(self, frame: bytes, *, ephemeral: bool = False) -> None:
+        """A binary message."""
+        websocket = self._websocket
+        if websocket is not None and not websocket.paused and not self.closing and not self.waiting_bytes:
+            websocket.send(frame)
+        else:
+            self.push(packet.Packet(packet.MESSAGE, frame), ephemeral=ephemeral)
+
     def push(self, pkt: packet.Packet, *, ephemeral: bool = False) -> None:
         if self.closed or self.closing or self._aborted:
+            return
+        websocket = self._websocket
+        if websocket is not None and not websocket.paused and not self.waiting_bytes:
+            websocket.send(pkt.encode())
             return
         size_bytes = _size(pkt)
         if self.waiting_bytes + size_bytes > self.server.backlog_bytes:
@@ -141,6 +125,20 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         else:
             self._watch = loop.call_later(left_s, self._look)
 
+    def _write_on(self) -> None:
+        """What waited for the WebSocket, as far as it takes it now."""
+        websocket = self._websocket
+        assert websocket is not None
+        while not websocket.paused and not self.queue.empty():
+            pkt = self.queue.get_nowait()
+            if pkt is None:
+                websocket.close()
+                return
+            websocket.send(pkt.encode())
+            self._taken(_size(pkt))
+
+    # The end
+
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """Close in order: what waits is still written, then the transport ends, at the latest after `FINISH_S`. With
         `abort` the transport is gone already. Never waits for the other side, whatever `wait` says."""
@@ -154,8 +152,10 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self.queue.put_nowait(None)
         if abort:
             self._end()
-        else:
-            self._cut = asyncio.get_running_loop().call_later(FINISH_S, self.abort)
+            return
+        self._cut = asyncio.get_running_loop().call_later(FINISH_S, self.abort)
+        if self._websocket is not None:
+            self._write_on()
 
     def abort(self) -> None:
         """End the transport at once."""
@@ -170,12 +170,82 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
             self._end()
 
     def _end(self) -> None:
-        self.closed = True
-        self.ended.set()
+        if self.ended:
+            return
+        self.ended = self.closed = True
         self.server.sockets.pop(self.sid, None)
-        for timer in (self._cut, self._watch):
+        for timer in (self._cut, self._watch, self._pulse):
             if timer:
                 timer.cancel()
+        for websocket in (self._websocket, self._probing):
+            if websocket is not None:
+                websocket.abort()
+        if not self.server.sockets:
+            self.server.empty.set()
+
+    # Is it still there? Engine.IO protocol 4, "Heartbeat"
+
+    def schedule_ping(self) -> None:
+        """A ping after the interval; what else comes is a sign of life as well. One timer per socket, and no task."""
+        if self._pulse is None:
+            self._pulse = asyncio.get_running_loop().call_later(self.server.ping_interval, self._ping)
+
+    def _ping(self) -> None:
+        self._pulse = None
+        if not self.closing and not self.closed:
+            self._heard = False
+            self.push(packet.Packet(packet.PING))
+            self._pulse = asyncio.get_running_loop().call_later(self.server.ping_timeout, self._silent)
+
+    def _silent(self) -> None:
+        self._pulse = None
+        if self._heard:
+            self._heard = False
+            self._pulse = asyncio.get_running_loop().call_later(self.server.ping_timeout, self._silent)
+        elif not self.closing:
+            self.server.start_background_task(self.close, False, False, self.server.reason.PING_TIMEOUT)
+
+    async def check_ping_timeout(self) -> bool:
+        """engineio goes round all sockets for it; here each has its timer."""
+        return not self.closed
+
+    def _pong(self) -> None:
+        if self._pulse is not None:
+            self._pulse.cancel()
+            self._pulse = None
+        self.schedule_ping()
+
+    # What comes
+
+    async def receive(self, pkt: packet.Packet) -> None:
+        self.take(pkt)
+
+    def take(self, pkt: packet.Packet) -> None:
+        """Raises UnknownPacketError for what no client sends."""
+        self._heard = True
+        if pkt.packet_type == packet.MESSAGE:
+            self.server.on_message(self, pkt.data)
+        elif pkt.packet_type == packet.PONG:
+            self._pong()
+        elif pkt.packet_type == packet.UPGRADE:
+            self.push(packet.Packet(packet.NOOP))
+        elif pkt.packet_type == packet.CLOSE:
+            reason = self.server.reason.CLIENT_DISCONNECT
+            self.server.start_background_task(self.close, False, True, reason)
+        else:
+            raise exceptions.UnknownPacketError
+
+    def _take_frame(self, data: bytes | str) -> None:
+        if type(data) is bytes:
+            self._heard = True
+            self.server.on_message(self, data)
+            return
+        try:
+            self.take(packet.Packet(encoded_packet=data))
+        except (exceptions.EngineIOError, *MALFORMED):
+            self.abort()
+
+    # Long-polling
 
     async def poll(self) -> list[packet.Packet]:
         """The answer to a poll; empty when the socket is closed. Raises QueueEmpty after a silence."""
@@ -248,62 +318,77 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         for pkt in packets:
             await self.receive(pkt)
 
-    async def _websocket_handler(self, ws: WebSocket) -> None:
-        """The life of a WebSocket: the upgrade from polling if it is one, then reading here and writing beside it."""
-        if self.connected and not await self._upgraded_to(ws):  # type: ignore[has-type]
-            return
+    # A WebSocket, from the beginning or as an upgrade of polling
+
+    async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
+        if self._websocket is not None or self._probing is not None:
+            return self.server._bad_request("There is a WebSocket already")
+        most = self.server.max_http_buffer_size
+        websocket = accept(
+            environ["aiohttp.request"], most if self.known else min(most, UNKNOWN_MESSAGE_BYTES)
+        )
+        if self.connected:
+            self._probe(websocket)
+        else:
+            self._carry(websocket)
+        return web.Response()
+
+    def _carry(self, websocket: WebSocket) -> None:
         self.connected = self.upgraded = True
-        self._websocket = ws
-        writer = asyncio.create_task(self._write(ws))
-        try:
-            await self._read(ws)
-        finally:
-            self.queue.put_nowait(None)
-            await writer
-            await self.close(abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+        self._websocket = websocket
+        websocket.on_message = self._take_frame
+        websocket.on_writable = self._write_on
+        websocket.on_lost = self._lost
+        self._write_on()
+
+    def _lost(self) -> None:
+        self._websocket = None
+        if self.closing:
             self._end()
+        else:
+            reason = self.server.reason.TRANSPORT_CLOSE
+            self.server.start_background_task(self.close, False, True, reason)
 
-    async def _upgraded_to(self, ws: WebSocket) -> bool:
-        """Engine.IO protocol 4, "Upgrade": the client probes, the pending poll is ended, the client confirms."""
-        self.upgrading = True
-        try:
-            async with asyncio.timeout(self.server.ping_interval + self.server.ping_timeout):
-                if await ws.wait() != f"{packet.PING}probe":
-                    return False
-                await ws.send(f"{packet.PONG}probe")
-                self.push(packet.Packet(packet.NOOP))
-                return await ws.wait() == str(packet.UPGRADE)
-        except (OSError, TimeoutError):
-            return False
-        finally:
-            self.upgrading = False
+    def _probe(self, websocket: WebSocket) -> None:
+        """Engine.IO protocol 4, "Upgrade": the client probes, the pending poll is ended, the client confirms. Until then the
+        session goes on by polling, whatever becomes of the WebSocket."""
+        self.upgrading, self._probing = True, websocket
+        most_s = self.server.ping_interval + self.server.ping_timeout
+        late = asyncio.get_running_loop().call_later(most_s, websocket.abort)
 
-    async def _read(self, ws: WebSocket) -> None:
-        silence_s = self.server.ping_interval + self.server.ping_timeout
-        while not self.closed:
-            try:
-                async with asyncio.timeout(silence_s):
-                    data = await ws.wait()
-                await self.receive(packet.Packet(encoded_packet=data))
-            except (OSError, TimeoutError, exceptions.EngineIOError, *MALFORMED):
+        def probed(data: bytes | str) -> None:
+            if data != f"{packet.PING}probe":
+                websocket.close()
                 return
+            websocket.on_message = confirmed
+            websocket.send(f"{packet.PONG}probe")
+            self.push(packet.Packet(packet.NOOP))
 
-    async def _write(self, ws: WebSocket) -> None:
-        """Until the socket is closed (an empty poll) or breaks."""
-        try:
-            while packets := await self._next(WRITTEN_AT_ONCE):
-                for pkt in packets:
-                    await ws.send(pkt.encode())
-                    self._taken(_size(pkt))
-        except (OSError, RuntimeError, exceptions.QueueEmpty):
-            pass  # the reader notices and ends the socket
-        await ws.close()
+        def confirmed(data: bytes | str) -> None:
+            if data != str(packet.UPGRADE):
+                websocket.close()
+                return
+            over()
+            self._carry(websocket)
+
+        def over() -> None:
+            late.cancel()
+            self.upgrading, self._probing = False, None
+
+        websocket.on_message, websocket.on_lost, websocket.on_writable = probed, over, lambda: None
+
+    def knows(self, connection: Any) -> None:
+        """Somebody has logged in on it."""
+        self.known, self.connection = True, connection
+        if self._websocket is not None:
+            self._websocket.most_bytes = self.server.max_http_buffer_size
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     """engineio's server with our socket and transport; `origin` of a WebSocket is that of its handshake.
 
     `admit(request)` raises for a new transport that is not wanted; it is refused before anything is kept of it.
+    `on_message(socket, data)` takes each message, in order and at once: a task for each would cost more than most messages.
     """
 
     def __init__(
@@ -315,11 +400,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.on_message: Callable[[EngineSocket, bytes | str], None]
+        self.empty = asyncio.Event()
+        """Whether every transport has ended."""
         self.admit = admit
         self.backlog_bytes = backlog_bytes
         self.on_overflow = on_overflow
-        driver: dict[str, Any] = self._async  # type: ignore[has-type]
-        self._async = {**driver, "websocket": WebSocket}
 
     async def handle_request(self, request: web.Request) -> Any:
         """As engineio does it, and a poll's answer is written here, to see what becomes of it."""
@@ -343,11 +429,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         if jsonp_index is not None:
             return self._bad_request("JSONP is not served")
         self.admit(environ["aiohttp.request"])
-        if self.start_service_task:  # type: ignore[has-type]
-            self.start_service_task = False
-            self.service_task_handle = self.start_background_task(self._service_task)
         sid = self.generate_id()
         socket = self.sockets[sid] = EngineSocket(self, sid)
+        self.empty.clear()
         socket.origin = environ.get("HTTP_ORIGIN")
         opened = {
             "sid": sid,

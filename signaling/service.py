@@ -127,11 +127,11 @@ class Service:
 
     # One request
 
-    async def handle(self, connection: Connection, command: c.Command) -> Reply:
-        """Raises a `RoomError`; then nothing has been changed."""
+    def handle(self, connection: Connection, command: c.Command) -> Reply | Awaitable[Reply]:
+        """What needs to wait for nothing is answered at once. Raises a `RoomError`, at once or when it is awaited; then
+        nothing has been changed."""
         bounds.check(command, self._limits)
-        verb: Callable[[Service, Connection, Any], Awaitable[Reply]] = VERBS[type(command)]
-        return await verb(self, connection, command)
+        return VERBS[type(command)](self, connection, command)
 
     # Room
 
@@ -546,7 +546,7 @@ ECHO_BUSY = "Too many network checks run at the moment. You can still enter the 
 ECHO_FAILED = "The network check could not be set up. You can still enter the room."
 ECHO_RETRY_MS = 5_000
 
-VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Awaitable[Reply]]] = {
+VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Reply | Awaitable[Reply]]] = {
     c.RoomJoin: Service.join,
     c.RoomLeave: Service.leave,
     c.LogPage: Service.page,
