@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -29,10 +30,11 @@ from signaling.addresses import AddressRate
 from signaling.buckets import TokenBucket
 from signaling.connection import Identity
 from signaling.engine import EngineServer, EngineSocket
+from signaling.errand import Errand
 from signaling.handshake import Auth
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
-from signaling.service import Reply, Service
+from signaling.service import Light, Reply, Service
 
 log = structlog.get_logger()
 
@@ -44,6 +46,9 @@ IN_FLIGHT_BYTES = 4_194_304
 
 EARLY_MAX = 64
 """What may be said to a socket before its handshake is answered: what rings for its person, and no more."""
+
+ALL_ANSWERED_S = 0.005
+"""How often a server that ends looks whether all requests are answered."""
 
 FULL_RETRY_MS = 5_000
 """What somebody is told to wait for whom there is no room here now."""
@@ -92,10 +97,10 @@ class Asked(Struct, gc=False):
 class Lane:
     """Requests of one class of one socket: handled and acknowledged one after the other (T3)."""
 
-    __slots__ = ("busy", "waiting")
+    __slots__ = ("busy", "emptying", "waiting")
 
     def __init__(self) -> None:
-        self.busy = False
+        self.busy = self.emptying = False
         self.waiting: deque[Asked] | None = None
 
 
@@ -176,6 +181,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._entering: set[str] = set()
         self._unknown: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = 0
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
@@ -321,7 +327,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             raise Unavailable("This server is full at this moment.", retry_ms=FULL_RETRY_MS)
         if self._service.overdue:
             raise Unavailable("This server is catching up with its store.", retry_ms=FULL_RETRY_MS)
-        auth = answers.strictly(_auth, bytes(data))
+        auth = answers.strictly(_auth, data)
         request = self.environ.get(socket.sid, {}).get("aiohttp.request")
         identity = await self._door.identify(auth, request, socket.origin)
         connection = SocketConnection(socket, identity, self._limits)
@@ -363,9 +369,40 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         answer = self._begun(connection, asked.named)
         if isinstance(answer, Reply):
             self._answer(connection, asked, answer, started_s)
+            return
+        lane.busy = True
+        if isinstance(answer, Light):
+            self._errands += 1
+            over = partial(self._over, connection, lane, asked, started_s)
+            Errand(answer.work, over, over)
         else:
-            lane.busy = True
             self._own(self._answer_later(connection, lane, asked, answer, started_s))
+
+    def _over(
+        self,
+        connection: SocketConnection,
+        lane: Lane,
+        asked: Asked,
+        started_s: float,
+        reply: Reply | Exception,
+    ) -> None:
+        self._errands -= 1
+        if isinstance(reply, RoomError):
+            reply = self._refused(connection, asked.named, reply)
+        elif isinstance(reply, Exception):
+            reply = _broken(asked.named, reply)
+        self._answer(connection, asked, reply, started_s)
+        self._next(connection, lane)
+
+    def _next(self, connection: SocketConnection, lane: Lane) -> None:
+        """What has come to a lane meanwhile, as long as that has no wait of its own."""
+        lane.busy = False
+        if lane.emptying:
+            return  # whoever is at it goes on
+        lane.emptying = True
+        while lane.waiting and not lane.busy:
+            self._serve(connection, lane, lane.waiting.popleft())
+        lane.emptying = False
 
     async def _answer_later(
         self,
@@ -375,15 +412,12 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         answer: Awaitable[Reply],
         started_s: float,
     ) -> None:
-        """And then what has come to its lane meanwhile, as long as that has no wait of its own."""
         try:
             self._answer(connection, asked, await self._awaited(connection, asked.named, answer), started_s)
         finally:
-            lane.busy = False
-        while lane.waiting and not lane.busy:
-            self._serve(connection, lane, lane.waiting.popleft())
+            self._next(connection, lane)
 
-    def _begun(self, connection: SocketConnection, named: packets.Named) -> Reply | Awaitable[Reply]:
+    def _begun(self, connection: SocketConnection, named: packets.Named) -> Reply | Light | Awaitable[Reply]:
         try:
             return self._service.handle(connection, self._command(connection, named))
         except (RoomError, answers.UndecodableError) as error:
@@ -425,7 +459,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def _command(self, connection: SocketConnection, named: packets.Named) -> Command:
         if named.surplus:
             raise Invalid("An event carries exactly one object.")
-        command = answers.decode_command(named.name, bytes(named.payload), self._limits.message_bytes)
+        command = answers.decode_command(named.name, named.payload, self._limits.message_bytes)
         if isinstance(command, ChatTyping):
             connection.typing.take(time.monotonic())
         elif isinstance(command, CallSignal | Ice):
@@ -471,8 +505,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         written first. What is not done within the time is cut; its client asks again with the same key."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s / 2):
-                while self._tasks:
-                    await asyncio.wait(self._tasks)
+                while self._tasks or self._errands:  # noqa: ASYNC110 - once in a server's life
+                    await asyncio.sleep(ALL_ANSWERED_S)
         self.finishing = True
         sockets: list[EngineSocket] = list(self.eio.sockets.values())
         for socket in sockets:

@@ -45,7 +45,10 @@ class ClusterStore(Store):
         self._looked_s = -LOOK_EVERY_S
         self._looking: asyncio.Task[None] | None = None
 
-    async def execute(self, key: str, *command: Word) -> Any:
+    def execute(self, key: str, command: Sequence[Word]) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(self._execute(key, command))
+
+    async def _execute(self, key: str, command: Sequence[Word]) -> Any:
         (answer,) = await self._followed(key, [command], self._on_shared)
         if isinstance(answer, Exception):
             raise answer
@@ -55,13 +58,13 @@ class ClusterStore(Store):
         return await self._followed(key, commands, self._on_own)
 
     async def _followed(self, key: str, commands: Sequence[Sequence[Word]], on: On) -> list[Any]:
-        await self.redis.initialize()
+        await sent(self.redis.initialize())
         node, asking = self.redis.get_node_from_key(key), False
         for _ in range(REDIRECTIONS):
             answers = await on(node, [("ASKING",), *commands] if asking else commands)
             first = answers[1 if asking else 0]
             if isinstance(first, MovedError):
-                await self.redis.nodes_manager.move_slot(first)
+                await sent(self.redis.nodes_manager.move_slot(first))
                 node, asking = self._node(first), False
             elif isinstance(first, AskError):
                 node, asking = self._node(first), True
@@ -74,7 +77,7 @@ class ClusterStore(Store):
         return await answered(self._each(commands))
 
     async def _each(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
-        await self.redis.initialize()
+        await sent(self.redis.initialize())
         parts: dict[Any, list[int]] = {}
         answers: list[Any] = [RedisError("no primary serves this slot")] * len(commands)
         for number, command in enumerate(commands):
@@ -141,12 +144,12 @@ class ClusterStore(Store):
         return node
 
     async def on_each_primary(self, *command: Word) -> list[Any]:
-        await answered(self.redis.initialize())
+        await answered(sent(self.redis.initialize()))
         return [await answered(sent(node.execute_command(*command))) for node in self.redis.get_primaries()]
 
     async def ping(self) -> None:
         """A cluster of which one part is away still serves the rooms of all others: one answer is enough."""
-        await answered(self.redis.initialize())
+        await answered(sent(self.redis.initialize()))
         left = {asyncio.create_task(_pong(node)) for node in self.redis.get_primaries()}
         while left:
             done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
@@ -160,12 +163,12 @@ class ClusterStore(Store):
         return await answered(self._home(channel))
 
     async def _home(self, channel: str) -> str:
-        await self.redis.initialize()
+        await sent(self.redis.initialize())
         node: Any = self.redis.get_node_from_key(channel)
         return str(node.name)
 
     async def look_again(self) -> None:
-        await answered(self.redis.nodes_manager.initialize())
+        await answered(sent(self.redis.nodes_manager.initialize()))
 
     def _look_soon(self) -> None:
         """One look at a time, and not all the time, however many requests have seen that the map is not right: after it

@@ -64,28 +64,34 @@ class Gate:
 
 
 async def sent(command: Awaitable[Result]) -> Result:
-    """What redis-py and the event loop make of a connection that was reset while it lay idle is one thing: lost."""
-    try:
-        return await command
-    except RuntimeError as error:  # uvloop's word for a transport that is closed
-        raise ConnectionResetError(str(error)) from error
-
-
-async def answered(command: Awaitable[Result]) -> Result:
-    """The result of a command; `Unavailable` for whatever keeps the store from answering, out of memory and disk full
-    included. The outcome of a write is then unknown."""
+    """What redis-py executes. What it and the event loop make of a connection that was reset while it lay idle is one thing:
+    lost."""
     task = asyncio.current_task()
     asked_to_end = task.cancelling() if task else 0
     try:
         result = await command
-        if task and task.cancelling() > asked_to_end:
-            # redis-py sends in `asyncio.wait_for`, which until Python 3.12 may swallow a cancellation (CPython 86296).
-            raise asyncio.CancelledError
-        return result
+    except RuntimeError as error:  # uvloop's word for a transport that is closed
+        raise ConnectionResetError(str(error)) from error
+    if task and task.cancelling() > asked_to_end:
+        # redis-py sends in `asyncio.wait_for`, which until Python 3.12 may swallow a cancellation (CPython 86296).
+        raise asyncio.CancelledError
+    return result
+
+
+def unavailable(error: Exception) -> Unavailable:
+    """What somebody who asked is told, whatever kept the store from answering, out of memory and disk full included. The
+    outcome of a write is then unknown."""
+    if isinstance(error, ResponseError):
+        log.error("store refused a command", reason=str(error)[:200])
+    return Unavailable(retry_ms=RETRY_MS)
+
+
+async def answered(command: Awaitable[Result]) -> Result:
+    """The result of a command. Raises `Unavailable`."""
+    try:
+        return await command
     except AWAY as error:
-        if isinstance(error, ResponseError):
-            log.error("store refused a command", reason=str(error)[:200])
-        raise Unavailable(retry_ms=RETRY_MS) from error
+        raise unavailable(error) from error
 
 
 class Store(abc.ABC):
@@ -100,8 +106,8 @@ class Store(abc.ABC):
         """Notices what no answer says, for as long as the node runs; returns at once where every change is said."""
 
     @abc.abstractmethod
-    async def execute(self, key: str, *command: Word) -> Any:
-        """Raises what redis-py raises; whoever calls it from outside goes through `answered`."""
+    def execute(self, key: str, command: Sequence[Word]) -> asyncio.Future[Any]:
+        """Raises what redis-py raises, at once or when it is awaited."""
 
     @abc.abstractmethod
     async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
@@ -136,7 +142,10 @@ class Store(abc.ABC):
 
     async def run(self, *command: Word) -> Any:
         """A command whose first operand is its key. Raises `Unavailable`."""
-        return await answered(self.execute(str(command[1]), *command))
+        try:
+            return await self.execute(str(command[1]), command)
+        except AWAY as error:
+            raise unavailable(error) from error
 
     async def publish(self, channel: str, message: bytes) -> int:
         """The number of subscribers that the store handed it to (in a cluster, those of the channel's primary)."""
@@ -161,8 +170,8 @@ class OneStore(Store):
         """The primary, as a connection of redis-py's that is not connected."""
         return self.redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
 
-    async def execute(self, key: str, *command: Word) -> Any:
-        return await self._shared.ask(command)
+    def execute(self, key: str, command: Sequence[Word]) -> asyncio.Future[Any]:
+        return self._shared.ask(command)
 
     async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
         async with self._gate, self.redis.pipeline(transaction=False) as pipe:
@@ -172,7 +181,10 @@ class OneStore(Store):
             return answers
 
     async def each(self, *commands: Sequence[Word]) -> list[Any]:
-        return await answered(self._shared.ask_all(commands))
+        return await answered(self._asked_all(commands))
+
+    async def _asked_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        return await self._shared.ask_all(commands)
 
     async def on_each_primary(self, *command: Word) -> list[Any]:
         async with self._gate:
@@ -198,10 +210,10 @@ class OneStore(Store):
 class Script:
     """A Lua script beside this file, sent once and then called by its digest."""
 
-    def __init__(self, store: Store, name: str, *, after: str | None = None) -> None:
-        """`after` names a file of functions that the script uses."""
+    def __init__(self, store: Store, name: str, *, after: Sequence[str] = ()) -> None:
+        """`after` names the files of functions that the script uses."""
         folder = Path(__file__).parent
-        self._source = "".join((folder / f"{part}.lua").read_text() for part in (after, name) if part)
+        self._source = "".join((folder / f"{part}.lua").read_text() for part in (*after, name))
         self._digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
         self._store = store
 
@@ -209,19 +221,22 @@ class Script:
         """With `replicas` it is answered once so many have what it wrote; `Unavailable` when they have not in time. Then it
         is written and not promised: whoever asks again needs a script that writes something again, or nothing is waited
         for (WAIT counts from the last write of its own connection)."""
-        return await answered(self._run(keys, arguments, replicas))
-
-    async def _run(self, keys: Sequence[str], arguments: Sequence[Word], replicas: int) -> Any:
         operands = (len(keys), *keys, *arguments)
         try:
-            return await self._once(keys[0], ("EVALSHA", self._digest, *operands), replicas)
-        except NoScriptError:
-            # A store that was restarted has forgotten it and has executed nothing.
-            return await self._once(keys[0], ("EVAL", self._source, *operands), replicas)
+            try:
+                return await self._once(keys[0], ("EVALSHA", self._digest, *operands), replicas)
+            except NoScriptError:
+                # A store that was restarted has forgotten it and has executed nothing.
+                return await self._once(keys[0], ("EVAL", self._source, *operands), replicas)
+        except AWAY as error:
+            raise unavailable(error) from error
 
-    async def _once(self, key: str, command: Sequence[Word], replicas: int) -> Any:
-        if not replicas:
-            return await self._store.execute(key, *command)
+    def _once(self, key: str, command: Sequence[Word], replicas: int) -> asyncio.Future[Any]:
+        if replicas:
+            return asyncio.ensure_future(self._replicated(key, command, replicas))
+        return self._store.execute(key, command)
+
+    async def _replicated(self, key: str, command: Sequence[Word], replicas: int) -> Any:
         wait_ms = int(self._store.timeout_s * 1000 * WAIT_SHARE)
         answer, reached = await self._store.in_turn(key, command, ("WAIT", replicas, wait_ms))
         for one in (answer, reached):
