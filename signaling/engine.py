@@ -19,7 +19,7 @@ import engineio
 from aiohttp import web
 from engineio import async_socket, exceptions, packet, payload
 
-from signaling.websocket import FINISH_S, WebSocket, accept
+from signaling.websocket import FINISH_S, Taken, WebSocket, accept
 
 STALL_S = 10.0
 """A socket that takes nothing for this long while something waits for it is cut, and its client resumes."""
@@ -42,6 +42,8 @@ UNKNOWN_MESSAGE_BYTES = 131_072
 
 MALFORMED = (ValueError, IndexError, KeyError, UnicodeDecodeError)
 """What engineio raises for bytes that are no packet of its protocol."""
+
+TAKEN = Taken()
 
 POLLED = "telementor.polled"
 """Of a request: the socket that it polls."""
@@ -323,15 +325,16 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
         if self._websocket is not None or self._probing is not None:
             return self.server._bad_request("There is a WebSocket already")
+        self._probe(self._accept(environ["aiohttp.request"]))
+        return TAKEN
+
+    def carry(self, request: web.Request) -> None:
+        """From the beginning by a WebSocket. Raises HTTPBadRequest and ConnectionError."""
+        self._carry(self._accept(request))
+
+    def _accept(self, request: web.Request) -> WebSocket:
         most = self.server.max_http_buffer_size
-        websocket = accept(
-            environ["aiohttp.request"], most if self.known else min(most, UNKNOWN_MESSAGE_BYTES)
-        )
-        if self.connected:
-            self._probe(websocket)
-        else:
-            self._carry(websocket)
-        return web.Response()
+        return accept(request, most if self.known else min(most, UNKNOWN_MESSAGE_BYTES))
 
     def _carry(self, websocket: WebSocket) -> None:
         self.connected = self.upgraded = True
@@ -408,7 +411,21 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self.on_overflow = on_overflow
 
     async def handle_request(self, request: web.Request) -> Any:
-        """As engineio does it, and a poll's answer is written here, to see what becomes of it."""
+        """As engineio does it, and a poll's answer is written here, to see what becomes of it. A new WebSocket, with which
+        nearly everybody comes, does not go through all that engineio looks at for the others."""
+        query = request.query
+        if (
+            request.method == "GET"
+            and query.get("transport") == "websocket"
+            and query.get("EIO") == "4"
+            and "sid" not in query
+            and "j" not in query
+            and request.headers.get("Upgrade", "").lower() == "websocket"
+        ):
+            environ = {"aiohttp.request": request, "HTTP_ORIGIN": request.headers.get("Origin")}
+            with contextlib.suppress(ConnectionError):
+                await self._begin(environ, "websocket")
+            return TAKEN
         whole = False
         try:
             response = await super().handle_request(request)
@@ -428,6 +445,18 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         """As engineio 4.15 does it, but for the class of the socket."""
         if jsonp_index is not None:
             return self._bad_request("JSONP is not served")
+        socket = await self._begin(environ, transport)
+        if transport == "websocket":
+            return TAKEN
+        socket.connected = True
+        socket.polled_by(environ["aiohttp.request"])
+        try:
+            return self._ok(await socket.poll())
+        except exceptions.QueueEmpty:
+            return self._bad_request()
+
+    async def _begin(self, environ: dict[str, Any], transport: str) -> EngineSocket:
+        """A new session. Raises what `admit` raises, HTTPBadRequest for a handshake that is none, and ConnectionError."""
         self.admit(environ["aiohttp.request"])
         sid = self.generate_id()
         socket = self.sockets[sid] = EngineSocket(self, sid)
@@ -444,16 +473,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         await self._trigger_event("connect", sid, environ, run_async=False)
         socket.schedule_ping()
         if transport == "websocket":
-            response = await socket.handle_get_request(environ)
-            if socket.closed:
-                self.sockets.pop(sid, None)
-            return response
-        socket.connected = True
-        socket.polled_by(environ["aiohttp.request"])
-        try:
-            return self._ok(await socket.poll())
-        except exceptions.QueueEmpty:
-            return self._bad_request()
+            try:
+                socket.carry(environ["aiohttp.request"])
+            except BaseException:
+                await socket.close(abort=True)
+                raise
+        return socket
 
 
 def _size(pkt: packet.Packet) -> int:

@@ -110,12 +110,12 @@ class Nodes:
         except BaseException:
             self.forget(connection)
             raise  # the caller takes the socket back: the outcome of the registration may be unknown
-        # The socket is in; what is told of it, and to it, may be missed, and is seen again at the next join.
-        with contextlib.suppress(Unavailable):
-            if not arrival.was_online:
+        for frame in arrival.ringing:
+            connection.send(frame)
+        # The socket is in; what is told of it may be missed, and is seen again at the next join.
+        if not arrival.was_online:
+            with contextlib.suppress(Unavailable):
                 await self.on_presence(identity.person, True)
-            for frame in await self._registry.ringing(identity.person):
-                connection.send(frame)
 
     async def _register(self, connection: Connection, since: int | None = None) -> Arrival:
         identity = connection.identity

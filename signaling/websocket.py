@@ -16,7 +16,7 @@ import binascii
 import hashlib
 from collections.abc import Callable
 from struct import Struct
-from typing import Final
+from typing import Final, NoReturn
 
 from aiohttp import web
 from aiohttp._websocket.helpers import websocket_mask
@@ -226,10 +226,17 @@ class WebSocket(asyncio.Protocol):
         self.on_lost()
 
 
+class Taken(web.StreamResponse):
+    """What a handler returns to aiohttp for a connection that it has none of any more: nothing is written."""
+
+    async def prepare(self, request: web.BaseRequest) -> NoReturn:
+        raise ConnectionResetError("the connection is a WebSocket now")
+
+
 def accept(request: web.Request, most_bytes: int) -> WebSocket:
-    """The opening handshake (section 4.2), and from then on the connection is ours: aiohttp has none any more, and whatever
-    its handler returns is written nowhere. The three callbacks have to be set before anything is awaited. Raises
-    HTTPBadRequest, and ConnectionError when the connection has ended."""
+    """The opening handshake (section 4.2), and from then on the connection is ours: aiohttp has none any more. The three
+    callbacks have to be set before anything is awaited. Raises HTTPBadRequest, and ConnectionError when the connection has
+    ended."""
     http = request.protocol
     transport = http.transport
     if transport is None or transport.is_closing():
