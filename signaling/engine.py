@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -45,10 +46,57 @@ MALFORMED = (ValueError, IndexError, KeyError, UnicodeDecodeError)
 
 TAKEN = Taken()
 
+PING, PONG = str(packet.PING), str(packet.PONG)
+
+TICK_S = 0.25
+"""Who is due within it is pinged now: many at a time wake the node up, and are answered, at once."""
+
 POLLED = "telementor.polled"
 """Of a request: the socket that it polls."""
 
 payload.Payload.max_decode_packets = POLLING_PACKETS
+
+
+class Outbox:
+    """What waits for one socket, in the order of saying; None is its end. One reader at a time. An `asyncio.Queue`, which
+    engineio takes, would be half of what an idle client costs."""
+
+    __slots__ = ("_packets", "_reader")
+
+    def __init__(self) -> None:
+        self._packets: deque[packet.Packet | None] | None = None
+        self._reader: asyncio.Future[None] | None = None
+
+    def put_nowait(self, pkt: packet.Packet | None) -> None:
+        if self._packets is None:
+            self._packets = deque()
+        self._packets.append(pkt)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def qsize(self) -> int:
+        return len(self._packets or ())
+
+    def empty(self) -> bool:
+        return not self._packets
+
+    def get_nowait(self) -> packet.Packet | None:
+        """Raises `asyncio.QueueEmpty`."""
+        if not self._packets:
+            raise asyncio.QueueEmpty
+        pkt = self._packets.popleft()
+        if not self._packets:
+            self._packets = None
+        return pkt
+
+    async def get(self) -> packet.Packet | None:
+        while not self._packets:
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        return self.get_nowait()
 
 
 class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
@@ -75,8 +123,8 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self._websocket: WebSocket | None = None
         self._probing: WebSocket | None = None
         self._cut: asyncio.TimerHandle | None = None
-        self._pulse: asyncio.TimerHandle | None = None
-        self._heard = True
+        self.heard = True
+        """Whether anything has come since the last ping: that is a sign of life as a pong is."""
 
     # What is sent
 
@@ -176,7 +224,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
             return
         self.ended = self.closed = True
         self.server.sockets.pop(self.sid, None)
-        for timer in (self._cut, self._watch, self._pulse):
+        for timer in (self._cut, self._watch):
             if timer:
                 timer.cancel()
         for websocket in (self._websocket, self._probing):
@@ -188,34 +236,17 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
     # Is it still there? Engine.IO protocol 4, "Heartbeat"
 
     def schedule_ping(self) -> None:
-        """A ping after the interval; what else comes is a sign of life as well. One timer per socket, and no task."""
-        if self._pulse is None:
-            self._pulse = asyncio.get_running_loop().call_later(self.server.ping_interval, self._ping)
+        """Pings are the server's to send, to all at once."""
 
-    def _ping(self) -> None:
-        self._pulse = None
-        if not self.closing and not self.closed:
-            self._heard = False
+    def ping(self) -> None:
+        self.heard = False
+        if self._websocket is not None and not self.waiting_bytes:
+            self._websocket.send(PING)
+        else:
             self.push(packet.Packet(packet.PING))
-            self._pulse = asyncio.get_running_loop().call_later(self.server.ping_timeout, self._silent)
-
-    def _silent(self) -> None:
-        self._pulse = None
-        if self._heard:
-            self._heard = False
-            self._pulse = asyncio.get_running_loop().call_later(self.server.ping_timeout, self._silent)
-        elif not self.closing:
-            self.server.start_background_task(self.close, False, False, self.server.reason.PING_TIMEOUT)
 
     async def check_ping_timeout(self) -> bool:
-        """engineio goes round all sockets for it; here each has its timer."""
         return not self.closed
-
-    def _pong(self) -> None:
-        if self._pulse is not None:
-            self._pulse.cancel()
-            self._pulse = None
-        self.schedule_ping()
 
     # What comes
 
@@ -224,11 +255,11 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
 
     def take(self, pkt: packet.Packet) -> None:
         """Raises UnknownPacketError for what no client sends."""
-        self._heard = True
+        self.heard = True
         if pkt.packet_type == packet.MESSAGE:
             self.server.on_message(self, pkt.data)
         elif pkt.packet_type == packet.PONG:
-            self._pong()
+            pass
         elif pkt.packet_type == packet.UPGRADE:
             self.push(packet.Packet(packet.NOOP))
         elif pkt.packet_type == packet.CLOSE:
@@ -239,8 +270,11 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
 
     def _take_frame(self, data: bytes | str) -> None:
         if type(data) is bytes:
-            self._heard = True
+            self.heard = True
             self.server.on_message(self, data)
+            return
+        if data == PONG:
+            self.heard = True
             return
         try:
             self.take(packet.Packet(encoded_packet=data))
@@ -404,11 +438,42 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     ) -> None:
         super().__init__(**options)
         self.on_message: Callable[[EngineSocket, bytes | str], None]
+        # Both stay in order because every wait is as long as every other: whoever is next stands first.
+        self._to_ping: deque[tuple[float, EngineSocket]] = deque()
+        self._pinged: deque[tuple[float, EngineSocket]] = deque()
+        self._ticking: asyncio.TimerHandle | None = None
         self.empty = asyncio.Event()
         """Whether every transport has ended."""
         self.admit = admit
         self.backlog_bytes = backlog_bytes
         self.on_overflow = on_overflow
+
+    # Heartbeat: a ping after `ping_interval`, and within `ping_timeout` after it a sign of life
+
+    def _watch_over(self, socket: EngineSocket) -> None:
+        loop = asyncio.get_running_loop()
+        self._to_ping.append((loop.time() + self.ping_interval, socket))
+        if self._ticking is None:
+            self._ticking = loop.call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + TICK_S
+        while self._pinged and self._pinged[0][0] + self.ping_timeout <= until_s:
+            _, socket = self._pinged.popleft()
+            if not socket.heard and not socket.closing:
+                self.start_background_task(socket.close, False, False, self.reason.PING_TIMEOUT)
+        while self._to_ping and self._to_ping[0][0] <= until_s:
+            _, socket = self._to_ping.popleft()
+            if socket.heard and not socket.closing:
+                socket.ping()
+                self._pinged.append((loop.time(), socket))
+                self._to_ping.append((loop.time() + self.ping_interval, socket))
+        waited_for = self._to_ping or self._pinged
+        self._ticking = loop.call_later(TICK_S, self._tick) if waited_for else None
+
+    def create_queue(self) -> Outbox:
+        return Outbox()
 
     async def handle_request(self, request: web.Request) -> Any:
         """As engineio does it, and a poll's answer is written here, to see what becomes of it. A new WebSocket, with which
@@ -471,7 +536,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         }
         socket.push(packet.Packet(packet.OPEN, opened))
         await self._trigger_event("connect", sid, environ, run_async=False)
-        socket.schedule_ping()
+        self._watch_over(socket)
         if transport == "websocket":
             try:
                 socket.carry(environ["aiohttp.request"])

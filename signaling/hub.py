@@ -130,6 +130,7 @@ class Hub:
         try:
             if resident.ready is not None:
                 await asyncio.shield(resident.ready)
+                resident.ready = None
         except Exception:
             if self._by_channel.get(channel(record.slug)) is resident and not resident.seats:
                 self._close(resident)

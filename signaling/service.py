@@ -401,8 +401,9 @@ class Service:
 
     async def settle(self, slug: str) -> None:
         """What time alone brings about in a room (`calls.settle`)."""
-        record = await self._memberships.room(slug) or RoomRecord(slug, "", ())
-        await self._commit(record, Decision)
+        resident = self._hub.resident(slug)
+        record = resident.record if resident else await self._memberships.room(slug)
+        await self._commit(record or RoomRecord(slug, "", ()), Decision)
 
     async def tell(self, slug: str, name: str, push: bytes) -> None:
         """Something ephemeral for everybody in a room, on every node."""

@@ -107,6 +107,11 @@ class Lane:
 class SocketConnection:
     """`connection.Connection` over one Engine.IO socket. Until the handshake is acknowledged, what is sent waits."""
 
+    __slots__ = (
+        "_early", "dismissed", "echo_lane", "echoes", "id", "identity", "in_flight", "in_flight_bytes", "signal_lane",
+        "signals", "socket", "store_lane", "typing",
+    )  # fmt: skip
+
     def __init__(self, socket: EngineSocket, identity: Identity, limits: SocketLimits) -> None:
         self.id: str = socket.sid
         self.identity = identity

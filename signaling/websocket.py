@@ -57,7 +57,7 @@ class WebSocket(asyncio.Protocol):
     on_lost: Callable[[], None]
 
     __slots__ = (
-        "_cut", "_ended", "_needed", "_pieces", "_pieces_bytes", "_rest", "_transport",
+        "_cut", "_deaf", "_ended", "_needed", "_pieces", "_pieces_bytes", "_rest", "_transport",
         "most_bytes", "on_lost", "on_message", "on_writable", "paused",
     )  # fmt: skip
 
@@ -67,6 +67,7 @@ class WebSocket(asyncio.Protocol):
         self.paused = False
         self._ended = False
         """Nothing is handed on and nothing written any more."""
+        self._deaf = False
         self._cut: asyncio.TimerHandle | None = None
         self._rest: bytearray | None = None
         self._needed = 0
@@ -113,6 +114,8 @@ class WebSocket(asyncio.Protocol):
     # What comes
 
     def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
         if self._rest is not None:
             self._rest += data
             if len(self._rest) < self._needed:
@@ -159,9 +162,12 @@ class WebSocket(asyncio.Protocol):
         return end
 
     def _fail(self, code: int) -> None:
-        """Nothing that comes now can be told apart."""
+        """Nothing that comes now can be told apart. It is read and dropped: a connection that is closed over unread bytes is
+        reset, and its last words with it."""
         self.close(code)
-        self._transport.close()
+        self._deaf = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
 
     def _take(self, first: int, payload: bytes) -> None:
         """Whatever is not a whole binary message."""

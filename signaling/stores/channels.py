@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from msgspec import Struct, field
+from msgspec import Struct
 from redis.crc import key_slot
 from redis.exceptions import MovedError
 
@@ -31,9 +31,9 @@ AGAIN_S = 0.2
 
 
 class Channel(Struct):
-    """`confirmed` is set while the store has said that we hear it; `was_heard` once it ever had."""
+    """`unconfirmed` is there until the store has said that we hear it, and waited for; `was_heard` once it ever had."""
 
-    confirmed: asyncio.Event = field(default_factory=asyncio.Event)
+    unconfirmed: asyncio.Future[None] | None
     was_heard: bool = False
 
 
@@ -78,11 +78,12 @@ class Channels:
         """Returns once the store has confirmed it: whatever is published from now on is heard. Raises `Unavailable`."""
         channel = self._wanted.get(name)
         if channel is None:
-            channel = self._wanted[name] = Channel()
+            channel = self._wanted[name] = Channel(asyncio.get_running_loop().create_future())
             await self._place(name)
         try:
             async with asyncio.timeout(self._store.timeout_s):
-                await channel.confirmed.wait()
+                while channel.unconfirmed is not None:
+                    await asyncio.shield(channel.unconfirmed)
         except TimeoutError:
             raise Unavailable(retry_ms=RETRY_MS) from None
 
@@ -121,7 +122,9 @@ class Channels:
         if channel is None:
             return
         again, channel.was_heard = channel.was_heard, True
-        channel.confirmed.set()
+        if channel.unconfirmed is not None:
+            channel.unconfirmed.set_result(None)
+            channel.unconfirmed = None
         if again:
             self._on_restored(name)
         if name in self._missed:
@@ -135,7 +138,8 @@ class Channels:
         if names and not self._missed:
             log.warning("channels lost", channels=len(names))
         for name in names:
-            self._wanted[name].confirmed.clear()
+            channel = self._wanted[name]
+            channel.unconfirmed = channel.unconfirmed or asyncio.get_running_loop().create_future()
         self._homeless |= names
         self._missed |= names
         self._some_homeless.set()
