@@ -19,7 +19,7 @@ WEB_SOURCES := $(shell find web_client -type f -not -path '*/node_modules/*' -no
 # A `dist` that somebody deleted is made again, whatever the stamp says.
 WEB_GONE := $(if $(wildcard web_client/dist),,always)
 
-.PHONY: help setup run test check faults network fix lock wheel bench clean system-packages always
+.PHONY: help setup run test test-web check check-types check-web check-style check-files faults network fix lock wheel bench clean system-packages always
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -53,9 +53,16 @@ run: setup ## a server to try out, with its data in ./data (PORT=…, HOST=…)
 	$(BIN)/telementor serve --data data --welcome \
 		$(if $(filter command line,$(origin HOST)),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
-test: setup system-packages check ## everything that can go wrong: check, web client tests, Python tests
-	$(if $(WEB),$(NPM) test)
-	$(BIN)/python -m pytest $(if $(CI),-p tests.support.nothing_skipped) $(PYTEST_ARGS)
+# Tests mostly wait, so there are more workers than processors; calls between browsers need theirs to themselves more.
+WORKERS ?= 4
+BROWSER_WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --dist worksteal $(if $(CI),-p tests.support.nothing_skipped)
+WITH_BROWSERS := tests/browser tests/network
+
+test: setup system-packages ## everything that can go wrong: check, web client tests, Python tests (WORKERS=…, BROWSER_WORKERS=…)
+	@$(BESIDE) $(filter-out check-files,$(CHECKS)) $(if $(WEB),test-web)
+	$(PYTEST) -n $(WORKERS) tests $(WITH_BROWSERS:%=--ignore %) $(PYTEST_ARGS)
+	$(PYTEST) -n $(BROWSER_WORKERS) $(WITH_BROWSERS) $(PYTEST_ARGS)
 
 # Some shells export a SECONDS of their own: only make's command line counts.
 faults: setup system-packages ## kills, cuts and failovers for ten minutes: is every message still there? (SECONDS=…, SEED=…, STAGE=…)
@@ -65,14 +72,31 @@ faults: setup system-packages ## kills, cuts and failovers for ten minutes: is e
 network: setup system-packages ## calls on bad networks: cuts, moves, routers, firewalls, as a Markdown table (fifteen minutes; ONLY=words)
 	$(BIN)/python -m pytest tests/network -m network $(if $(ONLY),-k "$(ONLY)")
 
+# Two at a time, each one's output in one piece where this make can do that.
+BESIDE := $(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
+CHECKS := check-types $(if $(WEB),check-web) check-style check-files
+
 check: setup ## style, types, imports, schema, lock files; changes nothing, needs no network
+	@$(BESIDE) $(CHECKS)
+
+check-types:
+	$(BIN)/mypy
+
+check-web:
+	$(NPM) run check
+
+check-style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m signaling.schema --check
+
+# `make test` runs these with all the others.
+check-files:
 	$(BIN)/python -m pytest -q tests/unit/test_setup_files.py
-	$(if $(WEB),$(NPM) run check)
+
+test-web:
+	$(NPM) test
 
 fix: setup ## let ruff repair what it can
 	$(BIN)/ruff check --fix .
@@ -104,10 +128,16 @@ wheel: setup ## the wheel, with the web client in it, in ./dist
 	$(BIN)/pip wheel -qq --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
-bench: setup system-packages ## what a message, a socket and a room cost, as Markdown (eight minutes; PARTS=…, SECONDS=…)
-	@$(BIN)/python -m tests.bench $(PARTS) $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS))
+# Other servers to measure beside ours; nothing else needs them.
+RIVALS := tests/bench/rivals
+$(STAMPS)/rivals: $(RIVALS)/package-lock.json $(STAMPS)/packages
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix $(RIVALS) ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+bench: setup system-packages $(STAMPS)/rivals ## what things cost, beside servers in Node (ten minutes; QUICK=1 under one; PARTS=…)
+	@$(BIN)/python -m tests.bench $(PARTS) $(if $(QUICK),--quick)
 
 clean: ## away with all that make made (./data stays)
-	rm -rf $(VENV) dist web_client/dist web_client/node_modules
+	rm -rf $(VENV) dist web_client/dist web_client/node_modules $(RIVALS)/node_modules
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

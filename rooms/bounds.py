@@ -26,6 +26,11 @@ class Limits(Struct, frozen=True):
     candidate_bytes: int = 1_024
     page_default: int = 50
     page_max: int = 200
+    agenda_code_points: int = 2_000
+    reason_code_points: int = 500
+    minutes_min: int = 5
+    minutes_max: int = 480
+    proposal_times: int = 5
 
 
 NAME_BYTES = 256
@@ -55,6 +60,8 @@ def _name(value: str, field: str) -> None:
         raise Invalid("A name cannot be empty.", field=field)
     if len(value) > NAME_BYTES:
         raise TooLarge("This name is too long.", field=field)
+    if "\0" in value:  # PostgreSQL takes no text with it
+        raise Invalid("A name has no such character.", field=field)
 
 
 def _uuid(value: str, field: str) -> None:
@@ -188,6 +195,69 @@ def _echo(command: c.Echo, limits: Limits) -> None:
     _sized(command.description.sdp, limits.description_bytes, "description.sdp")
 
 
+def minutes(value: int | None, limits: Limits) -> None:
+    """How long a session may be. Raises `Invalid`."""
+    if value is not None and not limits.minutes_min <= value <= limits.minutes_max:
+        raise Invalid(
+            f"A session takes {limits.minutes_min} to {limits.minutes_max} minutes.", field="minutes"
+        )
+
+
+def _words(value: str | None, bound: int, field: str) -> None:
+    """An agenda or a reason: may be empty."""
+    if value is not None and len(value) > bound:
+        raise TooLarge(f"This has at most {bound} characters.", field=field)
+    if value is not None and "\0" in value:  # PostgreSQL takes no text with it
+        raise Invalid("There is a character in it that no text has.", field=field)
+
+
+def _session_book(command: c.SessionBook, limits: Limits) -> None:
+    _uuid(command.key, "key")
+    minutes(command.minutes, limits)
+    _words(command.agenda, limits.agenda_code_points, "agenda")
+
+
+def _session_move(command: c.SessionMove, limits: Limits) -> None:
+    _name(command.session, "session")
+    minutes(command.minutes, limits)
+    _words(command.reason, limits.reason_code_points, "reason")
+
+
+def _session_propose(command: c.SessionPropose, limits: Limits) -> None:
+    _name(command.session, "session")
+    minutes(command.minutes, limits)
+    _words(command.reason, limits.reason_code_points, "reason")
+    if not command.times:
+        raise Invalid("A proposal names at least one time.", field="times")
+    if len(command.times) > limits.proposal_times:
+        raise TooLarge(f"A proposal names at most {limits.proposal_times} times.", field="times")
+
+
+def _session_answer(command: c.SessionAnswer, _: Limits) -> None:
+    _name(command.session, "session")
+    if command.proposal is not None:
+        _name(command.proposal, "proposal")
+
+
+def _session_cancel(command: c.SessionCancel, limits: Limits) -> None:
+    _name(command.session, "session")
+    _words(command.reason, limits.reason_code_points, "reason")
+
+
+def _session_extend(command: c.SessionExtend, limits: Limits) -> None:
+    _name(command.session, "session")
+    minutes(command.minutes, limits)
+
+
+def _session_agenda(command: c.SessionAgenda, limits: Limits) -> None:
+    _name(command.session, "session")
+    _words(command.agenda, limits.agenda_code_points, "agenda")
+
+
+def _session_end(command: c.SessionEnd, _: Limits) -> None:
+    _name(command.session, "session")
+
+
 _CHECKS: dict[type, Callable[..., None]] = {
     c.RoomJoin: _room_join,
     c.LogPage: _log_page,
@@ -202,4 +272,12 @@ _CHECKS: dict[type, Callable[..., None]] = {
     c.CallMedia: _call_media,
     c.CallSignal: _call_signal,
     c.Echo: _echo,
+    c.SessionBook: _session_book,
+    c.SessionMove: _session_move,
+    c.SessionPropose: _session_propose,
+    c.SessionAnswer: _session_answer,
+    c.SessionCancel: _session_cancel,
+    c.SessionExtend: _session_extend,
+    c.SessionAgenda: _session_agenda,
+    c.SessionEnd: _session_end,
 }

@@ -1,4 +1,4 @@
-"""What someone may ask: one struct per client event (PROTOCOL.md, rules R, L, K).
+"""What someone may ask: one struct per client event (PROTOCOL.md, rules R, L, K, S).
 
 Decoding is strict (T4): a missing, unknown or mistyped field is refused by msgspec before any code sees it. Bounds that
 depend on settings are in `bounds`. An optional field may be absent or null.
@@ -196,9 +196,111 @@ class Echo(Strict, frozen=True):
     description: Description
 
 
+class ProposedTime(Strict, frozen=True):
+    """A time that is proposed. `fold` says which of two that read the same (S9)."""
+
+    wall: str
+    tz: str
+    fold: Literal[0, 1] | None = None
+
+
+class SessionBook(Strict, frozen=True):
+    """Ask for a session; it holds its time at once (S3)."""
+
+    room: str
+    key: str
+    wall: str
+    tz: str
+    minutes: int
+    agenda: str | None = None
+    fold: Literal[0, 1] | None = None
+
+
+class SessionMove(Strict, frozen=True):
+    """To another time, another duration, or both (S8)."""
+
+    room: str
+    session: str
+    rev: Count
+    wall: str
+    tz: str
+    minutes: int | None = None
+    reason: str | None = None
+    fold: Literal[0, 1] | None = None
+
+
+class SessionPropose(Strict, frozen=True):
+    """Other times, of which the other side takes one or none; until then the old one stands (S8)."""
+
+    room: str
+    session: str
+    rev: Count
+    times: list[ProposedTime]
+    minutes: int | None = None
+    reason: str | None = None
+
+
+class SessionAnswer(Strict, frozen=True):
+    """`proposal` null: the session itself. `accept`: the index of a time of the proposal (0 for the session itself); null
+    declines."""
+
+    room: str
+    session: str
+    rev: Count
+    proposal: str | None = None
+    accept: int | None = None
+
+
+class SessionCancel(Strict, frozen=True):
+    """It will not take place."""
+
+    room: str
+    session: str
+    rev: Count
+    reason: str | None = None
+
+
+class SessionExtend(Strict, frozen=True):
+    """`minutes` more."""
+
+    room: str
+    session: str
+    rev: Count
+    minutes: int
+
+
+class SessionAgenda(Strict, frozen=True):
+    """An addition: what it is about, without any bearing on its time (S2)."""
+
+    room: str
+    session: str
+    rev: Count
+    agenda: str
+
+
+class SessionEnd(Strict, frozen=True):
+    """An addition: it is over before its time, also because the other side did not come."""
+
+    room: str
+    session: str
+    rev: Count
+
+
+class SessionKnock(Strict, frozen=True):
+    """An addition: let the other side know that I am in the room."""
+
+    room: str
+
+
+SessionCommand = (
+    SessionMove | SessionPropose | SessionAnswer | SessionCancel | SessionExtend | SessionAgenda | SessionEnd
+)
+"""Changes of a session that exists; each says which `rev` it saw (S4)."""
+
 StoreCommand = (
     RoomJoin | RoomLeave | LogPage | ChatSend | ChatEdit | ChatDelete | ChatReact | ChatRead
     | CallJoin | CallLeave | CallDecline | CallMedia
+    | SessionBook | SessionCommand | SessionKnock
 )  # fmt: skip
 """Commands that need the store: handled and acknowledged in order among themselves (T3)."""
 
@@ -225,5 +327,14 @@ COMMANDS: dict[str, type[Strict]] = {
     "call.signal": CallSignal,
     "ice": Ice,
     "echo": Echo,
+    "session.book": SessionBook,
+    "session.move": SessionMove,
+    "session.propose": SessionPropose,
+    "session.answer": SessionAnswer,
+    "session.cancel": SessionCancel,
+    "session.extend": SessionExtend,
+    "session.agenda": SessionAgenda,
+    "session.end": SessionEnd,
+    "session.knock": SessionKnock,
 }
 """Every client event of the contract by its name on the wire."""

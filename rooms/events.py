@@ -9,6 +9,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from rooms.session import Session, Times
+
 
 class Happened(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
     """`by` is a person or "system"; `key` is the uuid of the request that caused it, or one derived for the server's own."""
@@ -63,7 +65,84 @@ class CallMissed(Happened, frozen=True, kw_only=True, tag="call.missed"):
     call: str
 
 
-Event = ChatPosted | ChatEdited | ChatDeleted | ChatReacted | CallStarted | CallEnded | CallMissed
+class SessionHappened(Happened, frozen=True, kw_only=True):
+    """`session` as it is after it. `next` is what `room.join` says as `session` from then on."""
+
+    session: Session
+    next: Session | None = None
+
+
+class SessionRequested(SessionHappened, frozen=True, kw_only=True, tag="session.requested"):
+    pass
+
+
+class SessionConfirmed(SessionHappened, frozen=True, kw_only=True, tag="session.confirmed"):
+    """`by` has accepted its time."""
+
+
+class SessionProposed(SessionHappened, frozen=True, kw_only=True, tag="session.proposed"):
+    proposal: str
+
+
+class SessionDeclined(SessionHappened, frozen=True, kw_only=True, tag="session.declined"):
+    """With `proposal` only that one, taken back by its own author or declined by the other side; else the session."""
+
+    proposal: str | None = None
+
+
+class SessionRescheduled(SessionHappened, frozen=True, kw_only=True, tag="session.rescheduled"):
+    """One for each move, however it came about: `by` moved it, or accepted `proposal`."""
+
+    old: Times
+    new: Times
+    reason: str = ""
+    proposal: str | None = None
+
+
+class SessionCancelled(SessionHappened, frozen=True, kw_only=True, tag="session.cancelled"):
+    reason: str = ""
+
+
+class SessionExpired(SessionHappened, frozen=True, kw_only=True, tag="session.expired"):
+    """With `proposal` only that one; else the request, which nobody answered in time."""
+
+    proposal: str | None = None
+
+
+class SessionStarted(SessionHappened, frozen=True, kw_only=True, tag="session.started"):
+    """Both are in the call."""
+
+
+class SessionExtended(SessionHappened, frozen=True, kw_only=True, tag="session.extended"):
+    minutes: int
+
+
+class SessionEnded(SessionHappened, frozen=True, kw_only=True, tag="session.ended"):
+    """`attended`: seconds in the call, by person."""
+
+    attended: dict[str, int] = {}
+
+
+class SessionNoShow(SessionHappened, frozen=True, kw_only=True, tag="session.no_show"):
+    """`who` did not come."""
+
+    who: tuple[str, ...]
+
+
+class SessionAgendaSet(SessionHappened, frozen=True, kw_only=True, tag="session.agenda_set"):
+    pass
+
+
+SessionEvent = (
+    SessionRequested | SessionConfirmed | SessionProposed | SessionDeclined | SessionRescheduled | SessionCancelled
+    | SessionExpired | SessionStarted | SessionExtended | SessionEnded | SessionNoShow | SessionAgendaSet
+)  # fmt: skip
+
+Event = (
+    ChatPosted | ChatEdited | ChatDeleted | ChatReacted | CallStarted | CallEnded | CallMissed
+    | SessionRequested | SessionConfirmed | SessionProposed | SessionDeclined | SessionRescheduled | SessionCancelled
+    | SessionExpired | SessionStarted | SessionExtended | SessionEnded | SessionNoShow | SessionAgendaSet
+)  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Event)
@@ -72,6 +151,11 @@ _decoder = msgspec.msgpack.Decoder(Event)
 def encode(event: Event) -> bytes:
     """The stored body of an event: a msgpack map of at most 15 entries, without the place that the log gives it."""
     return _encoder.encode(event)
+
+
+def is_of_session(body: bytes) -> bool:
+    """Whether a stored body is about a session, without decoding it: its kind stands right at its beginning."""
+    return b"session." in body[:24]
 
 
 def decode(body: bytes) -> Event | None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from rooms.errors import NotFound
 from rooms.pushes import Policy, Role
+from rooms.session import Moves
 
 
 class Member(Struct, frozen=True):
@@ -29,12 +30,13 @@ class Membership(Struct, frozen=True):
 
 class RoomRecord(Struct, frozen=True):
     """A room as the directory has it. The slug never changes and is what a link names. `relay_policy` is that of its
-    programme; None: the server's setting counts."""
+    programme; None: the server's setting counts. `moves` is the pair's own."""
 
     slug: str
     title: str
     members: tuple[Member, ...]
     relay_policy: Policy | None = None
+    moves: Moves = "free"
 
     def member(self, person: str) -> Member:
         """Raises `NotFound` for somebody who is not of the room: whether it exists is not theirs to know (R1)."""

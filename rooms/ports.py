@@ -192,6 +192,12 @@ class RoomLog(Protocol):
         "" for a room that has no log."""
         ...
 
+    async def unread(self, slugs: Sequence[str], person: str, most: int) -> list[int]:
+        """How many messages of others lie behind the person's read mark in each of these rooms, counted up to `most`, in one
+        trip to each part of the store. Only the newest 200 entries of a room are looked at: more than that of other things
+        behind the mark hide older messages. 0 for a room whose part is away."""
+        ...
+
     async def mark_read(self, slug: str, person: str, event_id: str, push: bytes) -> bool:
         """Forward only, and then publishes `push`; False when it did not move. Raises `Invalid` beyond the head."""
         ...

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from msgspec import Raw, Struct
 
 from rooms.commands import Candidate, Description, Media
+from rooms.session import Moves, Session
 
 Role = Literal["mentor", "mentee", "guest"]
 
@@ -130,6 +131,13 @@ class SignalPush(Sent, frozen=True, kw_only=True, rename={"from_": "from"}):
     candidates: list[Candidate] | None = None
 
 
+class KnockPush(Sent, frozen=True):
+    """An addition: `by` is in the room and would like the others to come; on all their sockets, in the room or not."""
+
+    room: str
+    by: str
+
+
 class ResetPush(Sent, frozen=True):
     """L1, L5: what was pushed before can no longer be continued; a new `room.join` says what is there."""
 
@@ -167,6 +175,7 @@ PUSHES: dict[str, type[Sent]] = {
     "call.quiet": QuietPush,
     "call.moved": MovedPush,
     "call.signal": SignalPush,
+    "session.knock": KnockPush,
     "reset": ResetPush,
     "replaced": ReplacedPush,
     "revoked": RevokedPush,
@@ -187,8 +196,11 @@ class You(Sent, frozen=True):
 
 
 class RoomShown(Sent, frozen=True):
+    """`moves` (an addition): how this pair moves a confirmed session."""
+
     slug: str
     title: str
+    moves: Moves = "free"
 
 
 class PersonShown(Sent, frozen=True):
@@ -242,7 +254,7 @@ class Joined(Sent, frozen=True):
     people: list[PersonShown]
     peers: list[PeerShown]
     call: CallShown | None
-    session: None
+    session: Session | None
     log: LogShown
     ice: IceShown
 
@@ -299,6 +311,13 @@ class EchoAnswer(Sent, frozen=True):
     limit_s: int
 
 
+class SessionShown(Sent, frozen=True):
+    """The answer to every `session.` request that changes one (S)."""
+
+    ok: bool
+    session: Session
+
+
 class Done(Sent, frozen=True):
     """The answer where there is nothing to say."""
 
@@ -320,4 +339,14 @@ class Refused(Sent, frozen=True):
     error: Refusal
 
 
-ANSWERS: tuple[type[Sent], ...] = (Joined, Paged, Appended, CallJoined, IceAnswer, EchoAnswer, Done, Refused)
+ANSWERS: tuple[type[Sent], ...] = (
+    Joined,
+    Paged,
+    Appended,
+    CallJoined,
+    IceAnswer,
+    EchoAnswer,
+    SessionShown,
+    Done,
+    Refused,
+)

@@ -73,7 +73,7 @@ class Access:
             await self._recheck(person, "logout")
 
     async def _apply(self, change: Change) -> None:
-        if change.action == "pair.removed" and change.room is not None:
+        if change.action in ("pair.removed", "moves.set") and change.room is not None:
             await self._recheck_room(change.room)
         elif change.action == "pair.added" and change.room is not None:
             await self._recount(change.room)

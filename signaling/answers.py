@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,6 +25,21 @@ _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
 }
 
 VERBS = frozenset(COMMANDS)
+
+STATUS: Mapping[str, int] = {
+    "invalid": 400,
+    "too_large": 413,
+    "unsupported": 400,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "gone": 410,
+    "conflict": 409,
+    "peer_away": 409,
+    "limited": 429,
+    "unavailable": 503,
+}
+"""PROTOCOL.md, "Over HTTP": the status of each error code."""
 
 _PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
 _FIELD = re.compile(r"field `(?P<name>[^`]*)`")

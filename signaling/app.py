@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import gc
 import resource
+import secrets
 import signal
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,26 +27,39 @@ from rooms.call import CallRules
 from rooms.errors import RoomError, Unavailable
 from rooms.membership import RoomRecord
 from rooms.pushes import IceServer, IceShown, PersonPush, Policy
+from rooms.schedule import Change, Rules
+from rooms.session import MINUTE_MS
 from signaling.access import Access
 from signaling.addresses import Addresses, AddressRate
+from signaling.api import Api
 from signaling.check import durability, ice_servers, relay_set_up
 from signaling.data_folder import DataFolder
 from signaling.door import Door
 from signaling.housekeeping import Housekeeping
 from signaling.hub import Hub
+from signaling.mail_carriers import carrier, mail_sender
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
+from signaling.outbox import Outbox
 from signaling.packets import pack
+from signaling.post import Post
+from signaling.reminders import Reminders
 from signaling.service import Rates, Service
+from signaling.sessions import Sessions
 from signaling.settings import Settings, SettingsError
 from signaling.sockets import SocketLimits, SocketServer
+from signaling.stores.calendars import Calendars
 from signaling.stores.channels import Channels
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
+from signaling.stores.notices import Notices
+from signaling.stores.profiles import Profiles
 from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.registry import Registry, person_channel
+from signaling.stores.schedule import Backlog, Schedule
 from signaling.stores.turns import Turns
+from signaling.timekeeper import Timekeeper
 from signaling.web import Web
 
 log = structlog.get_logger()
@@ -83,6 +97,14 @@ WHOLE_STOP_S = 9.5
 """From SIGTERM to the end of the embedded store; 10 s are promised (C3)."""
 
 
+NO_HOST = "telementor.invalid"
+"""What stands in a session's `uid` where no `public_url` is set (RFC 2606 §2)."""
+
+
+NOTICES_KEPT_MS = 30 * 86_400_000
+"""Of what was sent, dropped or given up is known that it was, for so long."""
+
+
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -97,6 +119,7 @@ class Node:
         store_url: str,
         public_url: str | None,
         embedded: EmbeddedStore | None,
+        address: str,
     ) -> None:
         self.settings = settings
         self.directory = directory
@@ -126,6 +149,29 @@ class Node:
             settings.network_checks_max, lambda: ice.configuration("network-check", now_ms()).servers
         )
         self.metrics.echoes.set_function(lambda: len(self.echoes))
+        limits, rules = _limits(settings), _rules(settings)
+        self.schedule = Schedule(
+            directory.database,
+            rules=rules,
+            host=urlsplit(public_url or "").hostname or NO_HOST,
+            open_max=settings.sessions_open_max,
+            now_ms=now_ms,
+            new_id=lambda: str(uuid.uuid4()),
+            new_secret=lambda: secrets.token_hex(16),
+        )
+        self.outbox = Outbox(self.schedule, room_log, self._backlog)
+        self.sessions = Sessions(
+            self.schedule,
+            self.outbox,
+            limits,
+            per_s=settings.session_changes_per_s,
+            burst=settings.session_changes_burst,
+            on_change=self._session_changed,
+        )
+        turns = Turns(self.store, name)
+        self.timekeeper = Timekeeper(
+            self.schedule, room_log, turns, rules=rules, now_ms=now_ms, on_changes=self._time_brought
+        )
         self.service = Service(
             node=name,
             room_log=room_log,
@@ -133,7 +179,8 @@ class Node:
             registry=self.registry,
             hub=self.hub,
             nodes=self.nodes,
-            limits=_limits(settings),
+            sessions=self.sessions,
+            limits=limits,
             rates=Rates(
                 chat_per_s=settings.chat_per_s,
                 chat_burst=settings.chat_burst,
@@ -147,16 +194,36 @@ class Node:
             ),
             ice=partial(_ice_shown, ice),
             echoes=self.echoes,
+            on_people=self.timekeeper.hint,
             now_ms=now_ms,
             new_id=lambda: str(uuid.uuid4()),
         )
         self.housekeeping = Housekeeping(
             directory,
             room_log,
-            Turns(self.store, name),
+            turns,
             every_s=settings.housekeeping_s,
             rewrite=embedded.rewrite if embedded else None,
             rewrite_every_s=settings.store_rewrite_s,
+            clear_notices=self._clear_notices,
+        )
+        self.notices = Notices(directory.database)
+        self.reminders = Reminders(
+            self.notices,
+            room_log,
+            self.registry,
+            turns,
+            alive=lambda: self.nodes.alive,
+            now_ms=now_ms,
+        )
+        sender = mail_sender(settings, public_url or address)
+        self.post = Post(
+            self.notices,
+            carrier(settings, sender),
+            sender,
+            self.metrics,
+            self.reminders.is_missed,
+            now_ms,
         )
         self.nodes.on_presence = self._presence
         self.nodes.on_due = self.service.settle
@@ -191,6 +258,24 @@ class Node:
         self.nodes.on_late = self.sockets.ask_to_resume
         self.nodes.on_left = self.service.disconnected
         self.web = Web(
+            api=Api(
+                door=door,
+                addresses=AddressRate(
+                    addresses, settings.requests_per_s, settings.requests_burst, limited.labels("request").inc
+                ),
+                per_s=settings.api_per_s,
+                burst=settings.api_burst,
+                memberships=directory,
+                profiles=Profiles(directory.database, now_ms),
+                sessions=self.sessions,
+                room_log=room_log,
+                online=self._online,
+                limits=limits,
+                rules=_rules(settings),
+                calendars=Calendars(directory.database),
+                sender=sender,
+                now_ms=now_ms,
+            ),
             door=door,
             enters=AddressRate(
                 addresses, settings.enters_per_s, settings.enters_burst, limited.labels("enter").inc
@@ -217,6 +302,11 @@ class Node:
             tasks.create_task(self.access.run(), name="access")
             tasks.create_task(self.hub.sweep(), name="sweep")
             tasks.create_task(self.housekeeping.run(), name="housekeeping")
+            tasks.create_task(self.post.run(), name="post")
+            tasks.create_task(self.reminders.run(), name="reminders")
+            tasks.create_task(self.outbox.run(), name="outbox")
+            tasks.create_task(self.timekeeper.run(), name="timekeeper")
+            tasks.create_task(self.timekeeper.heed(), name="who is there")
 
     async def drain(self) -> None:
         """C3: not ready; behind a proxy, a moment in which its health check sees that and new sockets are still taken; then
@@ -306,6 +396,28 @@ class Node:
                 push = pack(PersonPush(room=record.slug, person=person, online=False))
                 self.hub.whisper(resident, "person", push)
 
+    def _session_changed(self, change: Change) -> None:
+        for happened in change.events:
+            self.metrics.sessions.labels(happened.__struct_config__.tag).inc()
+        if change.notices:
+            self.post.kick()
+
+    def _time_brought(self, changes: list[Change]) -> None:
+        for change in changes:
+            self._session_changed(change)
+        self.outbox.kick()
+
+    async def _clear_notices(self) -> None:
+        await self.notices.clear(now_ms() - NOTICES_KEPT_MS)
+
+    def _backlog(self, backlog: Backlog) -> None:
+        self.metrics.outbox_pending.set(backlog.pending)
+        oldest_ms = backlog.oldest_ms
+        self.metrics.outbox_oldest.set(0 if oldest_ms is None else max(0, now_ms() - oldest_ms) / 1000)
+
+    async def _online(self, persons: Collection[str]) -> set[str]:
+        return await self.registry.online(persons, self.nodes.alive, unknown=False)
+
     async def _access_changed(self, person: str) -> None:
         await self.registry.publish(person_channel(person), b"A")
 
@@ -327,7 +439,7 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
         await _reachable(settings, directory)
         address = _address(settings.host, listening)
         public_url = settings.public_url or address
-        node = Node(settings, directory, store_url, settings.public_url, embedded)
+        node = Node(settings, directory, store_url, settings.public_url, embedded, address)
         stack.push_async_callback(node.stop)
         await node.start()
         running = await stack.enter_async_context(_background(node.run(), "node"))
@@ -470,6 +582,15 @@ def _limits(settings: Settings) -> Limits:
         candidate_bytes=settings.candidate_bytes,
         page_default=settings.page_default,
         page_max=settings.page_max,
+        minutes_max=settings.session_minutes_max,
+    )
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        proposal_ms=settings.session_proposal_hours * 60 * MINUTE_MS,
+        buffer_ms=settings.session_buffer_minutes * MINUTE_MS,
+        minutes_max=settings.session_minutes_max,
     )
 
 

@@ -22,7 +22,7 @@ from signaling.open_stores import open_database, open_store
 from signaling.settings import Settings
 from signaling.stores.database import Database
 from signaling.stores.store import Store, answered
-from signaling.stores.tables import audit, metadata, pair, person
+from signaling.stores.tables import metadata, pair, person
 from signaling.whole_file import whole_file
 
 FORMAT = 1
@@ -95,10 +95,12 @@ async def _fill(connection: AsyncConnection, table: sa.Table, record: dict[str, 
     if not rows:
         return
     await connection.execute(sa.insert(table), rows)
-    if table is audit and connection.dialect.name == "postgresql":
+    numbered = table.autoincrement_column
+    if numbered is not None and connection.dialect.name == "postgresql":
         # Rows that come with their numbers do not move PostgreSQL's own counter.
-        counter = sa.func.pg_get_serial_sequence(audit.name, audit.c.id.name)
-        await connection.execute(sa.select(sa.func.setval(counter, max(row["id"] for row in rows))))
+        counter = sa.func.pg_get_serial_sequence(table.name, numbered.name)
+        highest = max(row[numbered.name] for row in rows)
+        await connection.execute(sa.select(sa.func.setval(counter, highest)))
 
 
 def _records(file: Path) -> Iterator[dict[str, Any]]:

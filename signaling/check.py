@@ -17,7 +17,8 @@ from media.ice import IceServers
 from rooms.errors import Unavailable
 from rooms.pushes import Policy
 from signaling.data_folder import DataFolder
-from signaling.settings import Settings, without_password
+from signaling.mail_carriers import NotTakenError, mail_sender, mail_server
+from signaling.settings import Settings, SettingsError, without_password
 from signaling.stores.database import DatabaseError
 from signaling.stores.directory import Directory
 from signaling.stores.embedded import EmbeddedStore
@@ -48,7 +49,30 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     yield _address(settings)
     for finding in (*relay_set_up(settings, policy), *_credentials(settings), *await _asked(settings)):
         yield finding
+    yield await _mail(settings)
     yield _zones()
+
+
+async def _mail(settings: Settings) -> Finding:
+    """The mail server is greeted, spoken to encrypted, and logged in to; no mail is sent."""
+    if settings.smtp_host is None:
+        return Finding(
+            True, f"smtp_host is not set: mails are files in {settings.data / 'mail'}, and nobody gets them."
+        )
+    where = f"{settings.smtp_host}:{settings.smtp_port}"
+    if settings.public_url is None:
+        return Finding(False, "smtp_host is set but public_url is not: links in mails lead nowhere.")
+    if settings.smtp_security == "none" and settings.smtp_user is not None:
+        return Finding(False, f"smtp_security is none: the password goes to {where} for everybody to read.")
+    try:
+        await mail_server(settings, mail_sender(settings, settings.public_url)).try_out()
+    except NotTakenError as error:
+        return Finding(False, f"Mail cannot be sent over {where}: {error}")
+    except SettingsError as error:
+        return Finding(False, str(error))
+    encrypted = "unencrypted" if settings.smtp_security == "none" else "encrypted"
+    known = "and knows us" if settings.smtp_user is not None else "and asks for no log-in"
+    return Finding(True, f"The mail server {where} answers, {encrypted}, {known}.")
 
 
 async def _database(settings: Settings, folder: DataFolder) -> tuple[Finding, Policy | None]:

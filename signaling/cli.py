@@ -11,9 +11,11 @@ import json
 import os
 import re
 import sys
+import time
 import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,11 +25,13 @@ from rooms.errors import RoomError
 from signaling import logs, records
 from signaling.backup import BackupError, backup, restore
 from signaling.data_folder import DataFolder, DataFolderError
-from signaling.open_stores import open_directory
+from signaling.mail_carriers import MailFolder
+from signaling.open_stores import open_database, open_directory
 from signaling.settings import Settings, SettingsError, find_file, load
 from signaling.stores.database import DatabaseError
 from signaling.stores.directory import Directory, DirectoryError, Named, Person
 from signaling.stores.engine import EmbeddedStoreError
+from signaling.stores.notices import Notices
 from signaling.whole_file import whole_file
 
 DAY_S: Final = 86_400
@@ -147,12 +151,22 @@ def _parser() -> argparse.ArgumentParser:
         help="all: the shortest way; relay: always over the relay, hiding addresses; default: as the server's"
         " setting relay_policy says",
     )
+    moved = add("moves", _moves, "Show how a pair moves its confirmed sessions, or set it.")
+    moved.add_argument("--room", required=True, metavar="SLUG")
+    moved.add_argument(
+        "how",
+        nargs="?",
+        choices=("free", "approve"),
+        help="free: either side to any time that is free for both; approve: the other side agrees first",
+    )
     copied = add("export", _export, "Write one room's history as JSON Lines, also that of a removed room.")
     copied.add_argument("--room", required=True, metavar="SLUG")
     copied.add_argument(
         "--out", type=Path, metavar="FILE", help="a file of your own (default: standard output)"
     )
-    erased = add("erase", _erase, "Erase a person: their messages, reactions, log-ins, name and address.")
+    erased = add(
+        "erase", _erase, "Erase a person: their messages, reactions, sessions, log-ins, name and address."
+    )
     erased.add_argument("--person", required=True, metavar="E-MAIL")
     erased.add_argument("--yes", action="store_true", help="do not ask")
     for name, work, help_ in (
@@ -160,6 +174,11 @@ def _parser() -> argparse.ArgumentParser:
         ("restore", _restore, "Bring a backup into an empty data folder; the server must not run."),
     ):
         add(name, work, help_).add_argument("file", type=Path, metavar="FILE")
+    mail = commands.add_parser("mail", help="Mails that could not be delivered.").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    dead = add("dead", _mail_dead, "List the mails that were given up, or try them again.", mail)
+    dead.add_argument("--retry", action="store_true", help="try all of them again")
     add("check", _check, "Test the set-up and say what is wrong, in words.")
     return parser
 
@@ -272,6 +291,19 @@ async def _check(_: argparse.Namespace, settings: Settings) -> int:
     return int(wrong)
 
 
+async def _mail_dead(given: argparse.Namespace, settings: Settings) -> int:
+    """Nobody's address is printed: a person is an id."""
+    async with open_database(settings) as database:
+        notices = Notices(database)
+        if given.retry:
+            print(f"Tried again: {await notices.revive(time.time_ns() // 1_000_000)}.")
+            return 0
+        for one in await notices.dead():
+            made = datetime.fromtimestamp(one.created_ms // 1000, UTC).isoformat()
+            print(f"{made}  {one.kind}  person {one.recipient}  about {one.subject}  attempts {one.attempts}")
+    return 0
+
+
 async def _backup(given: argparse.Namespace, settings: Settings) -> int:
     rooms = await backup(settings, given.file)
     print(f"{given.file}: {rooms} rooms and everybody in them.")
@@ -308,6 +340,16 @@ async def _relay(given: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+async def _moves(given: argparse.Namespace, settings: Settings) -> int:
+    async with open_directory(settings) as directory:
+        if given.how is not None:
+            await directory.set_moves(given.room, given.how)
+        moves = await directory.moves(given.room)
+    way = "by either side, at once" if moves == "free" else "once the other side has agreed"
+    print(f"Confirmed sessions of this room are moved {way}.")
+    return 0
+
+
 async def _export(given: argparse.Namespace, settings: Settings) -> int:
     async with aclosing(records.export(settings, given.room)) as lines:
         if given.out is None:
@@ -332,10 +374,12 @@ async def _erase(given: argparse.Namespace, settings: Settings) -> int:
         print("Nothing was changed.")
         return 1
     erased = await records.erase(settings, person.id)
+    MailFolder(settings.data / "mail").empty()
     print(
         "Erased: name, address and log-ins;"
         f" messages: {erased.messages}, reactions: {erased.reactions}; rooms closed: {erased.rooms_closed}."
     )
+    print(f"Sessions cancelled: {erased.sessions_cancelled}.")
     print("Backups and exports that were made before still hold them.")
     return 0
 

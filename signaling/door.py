@@ -26,6 +26,12 @@ LOGIN_NAME = re.compile(r"[0-9a-f]{16}")
 LOGINS_PER_BROWSER = 8
 """More log-ins than anybody has tabs for; the oldest one is forgotten beyond it."""
 
+LOGIN_HEADER = "Telementor-Login"
+"""Names the log-in of a tab, as `auth.login` does for its socket (C1)."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+"""RFC 9110 §9.2.1: they change nothing (S7)."""
+
 TOKEN_CHARACTERS = 256
 """Longer than every token that was ever made."""
 
@@ -83,11 +89,21 @@ class Door:
             raise Unauthenticated(f"This access token {has}.", field="token")
         return Identity(person=found.person, device=device.lower(), token=found.id)
 
+    async def person(self, request: web.Request) -> str:
+        """Whom this request speaks for: an access token's person, or the log-in that the tab names (`LOGIN_HEADER`), without
+        a name the newest. With a cookie, whatever may change something has to come from a page of this server. Raises
+        `Unauthenticated`, `Forbidden`."""
+        if token := _bearer(request):
+            return (await self._by_token(token, "")).person
+        login = (await self.browser(request.cookies)).chosen(request.headers.get(LOGIN_HEADER))
+        if request.method not in SAFE_METHODS:
+            self.check_origin(request, request.headers.get("Origin"))
+        return login.person.id
+
     async def persons(self, request: web.Request) -> list[str]:
         """Everybody whom this request may speak for: an access token's person, or those of its cookies."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and token:
-            return [(await self._by_token(token.strip(), "")).person]
+        if token := _bearer(request):
+            return [(await self._by_token(token, "")).person]
         return [login.person.id for login in (await self.browser(request.cookies)).logins.values()]
 
     async def browser(self, cookies: Mapping[str, str]) -> Browser:
@@ -140,3 +156,9 @@ class Door:
         for name in names:
             await self._directory.end_login(request.cookies[COOKIE + name])
         return names, [browser.logins[name].person.id for name in names]
+
+
+def _bearer(request: web.Request) -> str | None:
+    """RFC 6750 §2.1; None where there is none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None

@@ -25,7 +25,8 @@ ROOMS_AT_ONCE = 500
 
 
 class Housekeeping:
-    """`rewrite` writes the embedded store's file anew; None for a store that is not ours: its operator does that."""
+    """`rewrite` writes the embedded store's file anew; None for a store that is not ours: its operator does that.
+    `clear_notices` removes those of mails that were sent long ago."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Housekeeping:
         every_s: int,
         rewrite: Callable[[], Awaitable[None]] | None,
         rewrite_every_s: int,
+        clear_notices: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._directory = directory
         self._log = room_log
@@ -43,6 +45,8 @@ class Housekeeping:
         self._tasks: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
             ("retention", every_s, self._trim)
         ]
+        if clear_notices is not None:
+            self._tasks.append(("notices", every_s, clear_notices))
         if rewrite is not None:
             self._tasks.append(("rewrite", rewrite_every_s, rewrite))
 

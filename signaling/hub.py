@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from msgspec import Struct, field
 
+from rooms import events
 from rooms import live as live_values
 from rooms.errors import Unavailable
 from rooms.ids import event_order
@@ -24,6 +25,7 @@ from rooms.log import Entry, wire
 from rooms.membership import RoomRecord
 from rooms.ports import Resume, RoomLog, Seen
 from rooms.pushes import ResetPush
+from rooms.session import Session
 from signaling import packets
 from signaling.connection import Connection
 from signaling.packets import pack
@@ -71,7 +73,9 @@ class Seat(Struct):
 
 class Resident(Struct):
     """A room as this node knows it. `tail` and its key are the newest event that was handed on. `waiting` is None while
-    messages are handed on as they come. `reread` are the events that the last repair read: their messages may still come."""
+    messages are handed on as they come. `reread` are the events that the last repair read: their messages may still come.
+    `session` is what `room.join` shows: the one that is under way, else the next; `knows_session`: it has been read, or an
+    event has said it since."""
 
     record: RoomRecord
     epoch: str = ""
@@ -81,6 +85,8 @@ class Resident(Struct):
     fell_behind: bool = False
     version: int = 0
     live: Live = Live()
+    session: Session | None = None
+    knows_session: bool = False
     seats: dict[str, Seat] = field(default_factory=dict)
     waiting: deque[bytes] | None = field(default_factory=deque)
     ready: asyncio.Task[None] | None = None
@@ -154,6 +160,10 @@ class Hub:
             resident.linger.cancel()
             resident.linger = None
         return seat
+
+    def is_behind(self, resident: Resident, head: str | None) -> bool:
+        """Whether this node has yet to hear of events up to `head`."""
+        return _order(resident.tail) < _order(head)
 
     def release(self, seat: Seat, head: str | None) -> None:
         """The answer has been sent, with the log up to `head`: hand on what came after it."""
@@ -232,6 +242,10 @@ class Hub:
 
     def _deliver(self, resident: Resident, entry: Entry) -> None:
         resident.tail, resident.tail_key = entry.id, entry.key
+        if events.is_of_session(entry.body):
+            happened = events.decode(entry.body)
+            if isinstance(happened, events.SessionHappened):
+                resident.session, resident.knows_session = happened.next, True
         frame = packets.log_event(wire(resident.slug, entry))
         for seat in resident.seats.values():
             self._hand(seat, entry.id, frame, ephemeral=False)
@@ -353,6 +367,8 @@ class Hub:
             overtaken = resident.version != shown and found.version < resident.version
             more = (found.more and found.reset is None) or overtaken
         resident.reread = frozenset(reread)
+        if found.reset is not None:
+            resident.knows_session = False
         forgotten = found.version < resident.version
         self._stand(resident, found)
         absent = any(s.held is None and s.peer not in resident.live.peers for s in resident.seats.values())

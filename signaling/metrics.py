@@ -74,6 +74,37 @@ class Metrics:
             "Sockets closed because too much waited for them",
             registry=self.registry,
         )
+        self.sessions = Counter(
+            "telementor_session_events_total",
+            "What became of sessions through this node, by the kind of event",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.outbox_pending = Gauge(
+            "telementor_outbox_pending",
+            "Events of sessions that are not in their room's log yet",
+            registry=self.registry,
+        )
+        self.outbox_oldest = Gauge(
+            "telementor_outbox_oldest_seconds",
+            "How long the oldest of them has waited; 0 when there is none",
+            registry=self.registry,
+        )
+
+        self.mails = Counter(
+            "telementor_mails_total",
+            "Notices that this node has dealt with",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.mails_dead = Gauge(
+            "telementor_mails_dead", "Notices that were given up, of all nodes", registry=self.registry
+        )
+        self.mail_oldest = Gauge(
+            "telementor_mail_oldest_seconds",
+            "Age of the oldest notice that waits, of all nodes",
+            registry=self.registry,
+        )
 
     def handled(self, verb: str, seconds: float) -> None:
         self.requests.took(_known(verb), seconds)

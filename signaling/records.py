@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgpack
+import msgspec
 from msgspec import Struct
 
 from rooms import chat, events
 from rooms.commands import ChatDelete, ChatReact
 from rooms.errors import Conflict, Gone, NotFound, Unavailable
-from rooms.events import ChatEdited, ChatPosted, ChatReacted, Event
+from rooms.events import ChatEdited, ChatPosted, ChatReacted, Event, SessionHappened
 from rooms.log import Entry, wire
 from rooms.ports import Draft, Request, Rewrite, RoomLog, Stale
 from signaling.data_folder import DataFolder
@@ -62,6 +63,7 @@ async def export(settings: Settings, slug: str) -> AsyncGenerator[str, None]:
             ],
             "epoch": head.epoch or None,
             "floor": floor,
+            "sessions": [msgspec.to_builtins(one) for one in await directory.sessions_of(slug)],
             "exported_at": now_ms,
             "exported_at_utc": _utc(now_ms),
         }
@@ -105,19 +107,21 @@ class Erased(Struct, frozen=True):
 
     messages: int
     reactions: int
+    sessions_cancelled: int
     rooms_closed: int
 
 
 async def erase(settings: Settings, person: str) -> Erased:
     """The right to erasure: whoever it is can no longer log in, and what they wrote, their reactions, those taken back too,
-    their read marks, their name and address are gone. Those who are in a room with them see it happen. What stays says that
-    somebody without a name deleted messages and started calls. May be interrupted, and is then called again.
-    Raises PersonUnknownError, `Unavailable`, EmbeddedStoreError."""
+    their read marks, their name and address are gone, and so is what the sessions of their rooms were about. Those who
+    are in a room with them see it happen. What stays says that somebody without a name deleted messages and started calls.
+    May be interrupted, and is then called again. Raises PersonUnknownError, `Unavailable`, EmbeddedStoreError."""
     messages = reactions = 0
     async with open_directory(settings) as directory, open_store(settings) as store:
         await directory.revoke_all(person)
         await _until_they_are_out(store, person)
         room_log = RedisRoomLog(store, settings.replicas)
+        sessions = await directory.forget_sessions(person)
         for slug in await directory.kept_rooms_of(person):
             more_messages, more_reactions = await _erase_from(room_log, slug, person)
             messages, reactions = messages + more_messages, reactions + more_reactions
@@ -126,7 +130,7 @@ async def erase(settings: Settings, person: str) -> Erased:
         closed = await directory.erase(
             person
         )  # last: until then they are found by their address, for another attempt
-    return Erased(messages, reactions, closed)
+    return Erased(messages, reactions, sessions, closed)
 
 
 async def _until_they_are_out(store: Store, person: str) -> None:
@@ -140,7 +144,8 @@ async def _until_they_are_out(store: Store, person: str) -> None:
 
 
 async def _erase_from(room_log: RoomLog, slug: str, person: str) -> tuple[int, int]:
-    """The numbers of messages and reactions that were taken back in one room; of all reactions nothing is left."""
+    """The numbers of messages and reactions that were taken back in one room; of all reactions, and of the sessions of the
+    room, nothing is left."""
     messages: list[str] = []
     reactions: dict[tuple[str, str], str] = {}
     async for entry in _history(room_log, slug):
@@ -161,12 +166,13 @@ async def _erase_from(room_log: RoomLog, slug: str, person: str) -> tuple[int, i
         reaction = ChatReact(room=slug, key=_key(slug, since), id=ref, emoji=emoji, on=False)
         taken_back += await _rewrite(room_log, person, reaction, "react", chat.react)
     # Who is there has heard it now; nobody else will ask, as the room closes with its person.
-    reacted = [
+    rest = [
         entry.id
         async for entry in _history(room_log, slug)
-        if isinstance(event := events.decode(entry.body), ChatReacted) and event.by == person
+        if isinstance(event := events.decode(entry.body), SessionHappened)
+        or (isinstance(event, ChatReacted) and event.by == person)
     ]
-    await room_log.forget(slug, person, reacted)
+    await room_log.forget(slug, person, rest)
     return len(messages), taken_back
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from rooms.commands import COMMANDS
 from rooms.events import Event
+from rooms.portal import PORTAL
 from rooms.pushes import ANSWERS, PUSHES
 from signaling.handshake import Auth
 
@@ -24,7 +25,7 @@ SCHEMA = Path(__file__).parent.parent / "web_client" / "src" / "protocol" / "sch
 def schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of every object on the wire; `Commands` and `Pushes` map event names to their objects."""
     events = typing.get_args(Event)
-    roots = [*COMMANDS.values(), *PUSHES.values(), *ANSWERS, *events, Auth]
+    roots = [*COMMANDS.values(), *PUSHES.values(), *ANSWERS, *events, *PORTAL, Auth]
     _, defs = msgspec.json.schema_components(list(dict.fromkeys(roots)), ref_template="#/$defs/{name}")
     for definition in defs.values():
         definition.setdefault("additionalProperties", True)

@@ -40,11 +40,13 @@ from rooms.ports import (
     Stale,
     Written,
 )
+from rooms.session import Session
 from signaling.connection import Connection
 from signaling.hub import Hub, Resident, Seat
 from signaling.nodes import Nodes
 from signaling.packets import event, pack
-from signaling.stores.registry import Registry, node_channel
+from signaling.sessions import Sessions
+from signaling.stores.registry import Registry, node_channel, person_channel
 from signaling.unfinished import Unfinished
 
 log = structlog.get_logger()
@@ -92,7 +94,7 @@ DONE = Reply(pack(p.Done(ok=True)))
 
 class Service:
     """`now_ms` and `new_id` are the clock and the randomness of this node; `ice` makes a person's ICE configuration
-    under the policy of their programme."""
+    under the policy of their programme. `on_people` hears the next session of a room in which somebody came or went."""
 
     def __init__(
         self,
@@ -103,11 +105,13 @@ class Service:
         registry: Registry,
         hub: Hub,
         nodes: Nodes,
+        sessions: Sessions,
         limits: Limits,
         rates: Rates,
         rules: CallRules,
         ice: Callable[[str, p.Policy | None], p.IceShown],
         echoes: EchoPeers,
+        on_people: Callable[[Session | None], None],
         now_ms: Callable[[], int],
         new_id: Callable[[], str],
     ) -> None:
@@ -117,11 +121,13 @@ class Service:
         self._registry = registry
         self._hub = hub
         self._nodes = nodes
+        self._sessions = sessions
         self._limits = limits
         self._rates = rates
         self._rules = rules
         self._ice = ice
         self._echoes = echoes
+        self._on_people = on_people
         self._now_ms = now_ms
         self._new_id = new_id
         # Where each socket has, or may have, a peer: a join of unknown outcome is taken back, too.
@@ -164,6 +170,7 @@ class Service:
             await self._commit(record, lambda live: Decision(presence.enter(live, arrived)))
             persons = [m.person for m in record.members]
             online = await self._registry.online(persons, self._nodes.alive, unknown=False)
+            session = await self._next_session(resident, resumed.head)
             resident.record.member(person)  # a removal that came while we waited
         except BaseException:
             if before is None:
@@ -188,7 +195,7 @@ class Service:
                 leg=mine.leg,
                 media=mine.media,
             ),
-            room=p.RoomShown(slug=record.slug, title=record.title),
+            room=p.RoomShown(slug=record.slug, title=record.title, moves=record.moves),
             people=[
                 p.PersonShown(
                     person=m.person,
@@ -202,7 +209,7 @@ class Service:
             ],
             peers=others,
             call=p.CallShown(id=live.call.id, since=live.call.since) if live.call else None,
-            session=None,
+            session=session,
             log=_log_shown(record.slug, resumed),
             ice=self._ice(person, resident.record.relay_policy),
         )
@@ -397,6 +404,43 @@ class Service:
         description = c.Description(type="answer", sdp=sdp)
         return Reply(pack(p.EchoAnswer(ok=True, description=description, limit_s=int(LIMIT_S))))
 
+    # Sessions
+
+    async def book(self, connection: Connection, command: c.SessionBook) -> Reply:
+        await self._seat(connection, command.room)
+        return _session_shown(await self._sessions.book(connection.identity.person, command))
+
+    async def change_session(self, connection: Connection, command: c.SessionCommand) -> Reply:
+        await self._seat(connection, command.room)
+        return _session_shown(await self._sessions.change(connection.identity.person, command))
+
+    async def knock(self, connection: Connection, command: c.SessionKnock) -> Reply:
+        """All sockets of the others hear it; who has none is written to while a session is near."""
+        resident, seat = await self._seat(connection, command.room)
+        person = seat.connection.identity.person
+        if wait_ms := await self._registry.knock(person, resident.slug, KNOCK_MS):
+            raise Limited("You have just knocked; please wait a moment.", retry_ms=wait_ms)
+        others = resident.record.others(person)
+        frame = event("session.knock", pack(p.KnockPush(room=resident.slug, by=person)))
+        for other in others:
+            await self._registry.publish(person_channel(other), b"N" + frame)
+        online = await self._registry.online(others, self._nodes.alive, unknown=True)
+        if absent := set(others) - online:
+            await self._sessions.knocked(resident.slug, absent)
+        return DONE
+
+    async def _next_session(self, resident: Resident, head: str | None) -> Session | None:
+        """What is under way or next, as it is at `head` or later: the events behind it say the rest. The database is asked
+        once for a room, and when this node has not heard yet what the log holds."""
+        if resident.knows_session and not self._hub.is_behind(resident, head):
+            return resident.session
+        heard = resident.tail
+        found = (await self._sessions.next_of([resident.slug])).get(resident.slug)
+        if resident.tail == heard:
+            resident.session, resident.knows_session = found, True
+        self._on_people(found)  # who asks has just come in
+        return found
+
     # What nobody asked for
 
     async def settle(self, slug: str) -> None:
@@ -499,6 +543,8 @@ class Service:
                 continue
             if resident := self._hub.resident(slug):
                 self._hub.show_live(resident, written.version, decision.live)
+                if _people(live) != _people(decision.live):
+                    self._on_people(resident.session)
             await self._announce(slug, decision)
             return decision.live
         raise Conflict("Too many people are doing the same thing; please try again.")
@@ -558,6 +604,9 @@ class Service:
 TYPING_S = 6.0
 """L10: somebody who says nothing more has stopped typing."""
 
+KNOCK_MS = 30_000
+"""Somebody knocks at a room once in this time."""
+
 TASKS_MAX = 1_000
 """Typing notices for other nodes that may be under way; more are dropped."""
 
@@ -582,6 +631,15 @@ VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Reply | Light |
     c.CallSignal: Service.signal,
     c.Ice: Service.ice,
     c.Echo: Service.echo,
+    c.SessionBook: Service.book,
+    c.SessionMove: Service.change_session,
+    c.SessionPropose: Service.change_session,
+    c.SessionAnswer: Service.change_session,
+    c.SessionCancel: Service.change_session,
+    c.SessionExtend: Service.change_session,
+    c.SessionAgenda: Service.change_session,
+    c.SessionEnd: Service.change_session,
+    c.SessionKnock: Service.knock,
 }
 
 
@@ -593,12 +651,21 @@ def _persons(record: RoomRecord) -> tuple[str, ...]:
     return tuple(member.person for member in record.members)
 
 
+def _people(live: Live) -> tuple[set[str], set[str]]:
+    """Who is in the room, and who of them is in the call."""
+    return {peer.person for peer in live.peers.values()}, {peer.person for peer in live.callers()}
+
+
 def _draft(decided: Event) -> Draft:
     return Draft(key=decided.key, body=events.encode(decided))
 
 
 def _raw(encoded: bytes) -> Any:
     return msgspec.Raw(encoded)
+
+
+def _session_shown(session: Session) -> Reply:
+    return Reply(pack(p.SessionShown(ok=True, session=session)))
 
 
 def _log_shown(slug: str, resumed: Resume) -> p.LogShown:

@@ -31,6 +31,13 @@ ENV_PREFIX: Final = "TELEMENTOR_"
 CONFIG_VARIABLE: Final = "TELEMENTOR_CONFIG"
 FILE_NAME: Final = "telementor.toml"
 
+SENDER_LOCAL_CHARACTERS: Final = 31
+"""Of 64 (RFC 5321 §4.5.3.1.1); the rest is for a plus and a secret of at most 32."""
+
+_SENDER: Final = re.compile(
+    r"(?:(?P<name>[^<>@\"\x00-\x1f\x7f]+) <)?(?P<local>[A-Za-z0-9._=-]+)@[A-Za-z0-9.-]+(?(name)>)"
+)
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -107,7 +114,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0
     store_connections: Annotated[
-        int, Meta(ge=4, le=1024, description="Most connections to one store for what waits for replicas; more wait.")
+        int,
+        Meta(
+            ge=4, le=1024, description="Most connections to one store for what waits for replicas; more wait."
+        ),
     ] = 64
     database: Annotated[
         str | None,
@@ -222,6 +232,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 4
 
+    # How it writes mail
+    smtp_host: Annotated[
+        str | None,
+        Meta(
+            description="Mail server for calendar mails and reminders; needs mail_from."
+            " Not set: every mail becomes a file in DIR/mail, and nobody gets one.",
+        ),
+    ] = None
+    smtp_port: Annotated[int, Meta(ge=1, le=65535, description="TCP port of the mail server.")] = 587
+    smtp_security: Annotated[
+        Literal["starttls", "tls", "none"],
+        Meta(
+            description="starttls: encrypted before anything is said; tls: from the first byte (port 465);"
+            " none: not at all, for a mail server on this machine."
+        ),
+    ] = "starttls"
+    smtp_user: Annotated[
+        str | None,
+        Meta(description="Name to log in to the mail server with. Not set: no log-in."),
+    ] = None
+    smtp_password: Annotated[
+        Secret | None, Meta(description="Password that belongs to smtp_user. Never logged.")
+    ] = None
+    smtp_password_file: Annotated[
+        Path | None, Meta(description="File with the password, instead of smtp_password.")
+    ] = None
+    mail_from: Annotated[
+        str | None,
+        Meta(
+            description="Sender of all mails, such as Mentoring <mentoring@example.org>. Invitations also name"
+            " mentoring+SECRET@example.org as their organizer. Not set: telementor at the host of public_url."
+        ),
+    ] = None
+
     # How long things are good for
     link_ttl_days: Annotated[
         int, Meta(ge=1, le=90, description="Days within which a login link works, once.")
@@ -237,6 +281,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=86_400, description="Seconds that an empty call can be resumed before it is ended."),
     ] = 600
+
+    # Sessions
+    session_minutes_max: Annotated[
+        int, Meta(ge=5, le=1440, description="Longest session in minutes, extensions included.")
+    ] = 480
+    session_buffer_minutes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=240,
+            description="Minutes after each session in which neither of the two can have another one."
+            " Sessions that were planned before keep what they had until they are moved.",
+        ),
+    ] = 0
+    session_proposal_hours: Annotated[
+        int, Meta(ge=1, le=720, description="Hours after which a proposal that nobody answered is over.")
+    ] = 72
+    sessions_open_max: Annotated[
+        int, Meta(ge=1, le=1000, description="Sessions ahead that a room can have at a time.")
+    ] = 100
+    session_changes_per_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Requests that change sessions a second, per person and room and server, in the long run.",
+        ),
+    ] = 2
+    session_changes_burst: Annotated[
+        int, Meta(ge=1, le=10_000, description="Such requests at once before session_changes_per_s counts.")
+    ] = 20
 
     # What one message may be
     text_code_points: Annotated[
@@ -285,6 +360,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     typing_per_s: Annotated[
         int, Meta(ge=1, le=100, description="Typing notices a second, per socket; more are refused.")
     ] = 2
+    api_per_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="HTTP requests of the portal and of scripts a second, per person, in the long run.",
+        ),
+    ] = 10
+    api_burst: Annotated[
+        int, Meta(ge=1, le=10_000, description="HTTP requests at once before api_per_s counts.")
+    ] = 100
     sockets_per_person: Annotated[
         int, Meta(ge=1, le=64, description="Open sockets of one person; one more replaces the oldest.")
     ] = 8
@@ -341,6 +427,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=100_000, description="Personal links at once before enters_per_s counts.")
     ] = 100
 
+    requests_per_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Requests a second to the portal's interface (/api) and to calendar feeds from one address, in the"
+            " long run; one more is refused with HTTP 429.",
+        ),
+    ] = 100
+    requests_burst: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Such requests at once before requests_per_s counts.")
+    ] = 1000
+
     # How history is read
     page_default: Annotated[
         int, Meta(ge=1, le=1000, description="Events in a page when none was asked for.")
@@ -362,6 +461,7 @@ HEADINGS: Final[Mapping[str, str]] = {
     "log_level": "How it reports",
     "drain_s": "How it stops, and how nodes know of each other",
     "stun_urls": "How calls find their way",
+    "smtp_host": "How it writes mail",
     "link_ttl_days": "How long things are good for",
     "text_code_points": "What one message may be",
     "chat_per_s": "How much one person or socket may do",
@@ -375,6 +475,11 @@ _EXAMPLES: Final[Mapping[str, object]] = {
     "redis": "redis://127.0.0.1:6379/0",
     "database": "postgresql://telementor@127.0.0.1/telementor",
     "turn_secret": "the same as static-auth-secret of coturn",
+    "smtp_host": "smtp.example.org",
+    "smtp_user": "mentoring@example.org",
+    "smtp_password": "as the mail server knows it",
+    "smtp_password_file": "/etc/telementor/smtp_password",
+    "mail_from": "Mentoring <mentoring@example.org>",
 }
 
 _HINTS: Final = get_type_hints(Settings, include_extras=True)
@@ -450,7 +555,7 @@ def _value(name: str, value: object, place: str, written: str, *, lenient: bool)
         checked = msgspec.convert(value, hint, strict=not lenient) if name not in _READ_BY_HAND else value
         return _PARSERS[name](checked) if name in _PARSERS else checked
     except (msgspec.ValidationError, ValueError, TypeError):
-        secret = name in {"turn_secret", "redis", "database"}
+        secret = name in {"turn_secret", "smtp_password", "redis", "database"}
         but = "" if secret else f", but is {_shown(value)}"
         raise SettingsError(f"{written} {place} must be {expected(name)}{but}.") from None
 
@@ -476,6 +581,7 @@ def _check_together(settings: Settings) -> None:
         )
     if s.relay_policy == "relay" and not s.turn_urls:
         raise SettingsError("relay_policy is relay but turn_urls are not set, so no call could ever connect.")
+    _check_mail(s)
     for small, large in (
         ("page_default", "page_max"),
         ("message_bytes", "packet_bytes"),
@@ -486,6 +592,15 @@ def _check_together(settings: Settings) -> None:
             raise SettingsError(
                 f"{small} ({getattr(s, small)}) must not be greater than {large} ({getattr(s, large)})."
             )
+
+
+def _check_mail(s: Settings) -> None:
+    if s.smtp_host is not None and s.mail_from is None:
+        raise SettingsError("smtp_host is set but mail_from is not, so no mail would have a sender.")
+    if s.smtp_password is not None and s.smtp_password_file is not None:
+        raise SettingsError("smtp_password and smtp_password_file are both set; one of them is enough.")
+    if (s.smtp_user is None) != (s.smtp_password is None and s.smtp_password_file is None):
+        raise SettingsError("smtp_user and its password belong together; one of them is not set.")
 
 
 # ------------------------------------------------------------------------------- kinds of settings
@@ -535,10 +650,25 @@ def _path(value: object) -> Path:
     return Path(value)
 
 
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError
+    return text
+
+
 def _secret(value: object) -> Secret:
     if not isinstance(value, str) or not value:
         raise ValueError
     return Secret(value)
+
+
+def _sender(text: str) -> str:
+    """`name@host`, also in brackets behind a name. Short enough for a session's secret behind a plus (RFC 5321
+    §4.5.3.1.1), and ASCII, which every mail server takes."""
+    found = _SENDER.fullmatch(text.strip())
+    if found is None or len(found["local"]) > SENDER_LOCAL_CHARACTERS:
+        raise ValueError
+    return text.strip()
 
 
 def _networks(value: object) -> tuple[Network, ...]:
@@ -548,7 +678,9 @@ def _networks(value: object) -> tuple[Network, ...]:
 
 
 # Types that msgspec does not know; their parsers check everything themselves.
-_READ_BY_HAND: Final = frozenset({"data", "turn_secret", "trusted_proxies"})
+_READ_BY_HAND: Final = frozenset(
+    {"data", "turn_secret", "smtp_password", "smtp_password_file", "trusted_proxies"}
+)
 
 _PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "public_url": _origin,
@@ -558,6 +690,11 @@ _PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "turn_urls": _ice_urls("turn:", "turns:"),
     "data": _path,
     "turn_secret": _secret,
+    "smtp_host": _text,
+    "smtp_user": _text,
+    "smtp_password": _secret,
+    "smtp_password_file": _path,
+    "mail_from": _sender,
     "trusted_proxies": _networks,
 }
 
@@ -570,6 +707,10 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "turn_urls": "a list of addresses such as turn:relay.example.org:3478?transport=udp",
     "data": "the path of a folder",
     "turn_secret": "a text",
+    "smtp_password": "a text",
+    "smtp_password_file": "the path of a file",
+    "mail_from": "an address such as mentoring@example.org or Mentoring <mentoring@example.org>, with at most"
+    " 31 characters before the @",
     "trusted_proxies": "a list of at most 64 networks such as 10.0.0.0/8 or 192.0.2.7",
 }
 

@@ -13,10 +13,20 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from rooms.errors import Invalid, Limited, NotFound, RoomError, TooLarge, Unauthenticated, Unavailable
+from rooms.errors import (
+    Invalid,
+    Limited,
+    NotFound,
+    RoomError,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
 from rooms.pushes import Refused
 from signaling.addresses import AddressRate
-from signaling.answers import refusal
+from signaling.answers import STATUS, refusal
+from signaling.api import Api
 from signaling.door import COOKIE, LOGINS_PER_BROWSER, Door
 from signaling.metrics import Metrics
 from signaling.stores.directory import Directory
@@ -25,21 +35,6 @@ log = structlog.get_logger()
 
 FORM_BYTES = 4_096
 """A form of ours holds a token and a name."""
-
-STATUS: Mapping[str, int] = {
-    "invalid": 400,
-    "too_large": 413,
-    "unsupported": 400,
-    "unauthenticated": 401,
-    "forbidden": 403,
-    "not_found": 404,
-    "gone": 410,
-    "conflict": 409,
-    "peer_away": 409,
-    "limited": 429,
-    "unavailable": 503,
-}
-"""PROTOCOL.md, "Over HTTP": the status of each error code."""
 
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -66,6 +61,7 @@ class Web:
     def __init__(
         self,
         *,
+        api: Api,
         door: Door,
         enters: AddressRate,
         directory: Directory,
@@ -76,6 +72,7 @@ class Web:
         secure: bool,
         login_ttl_s: int,
     ) -> None:
+        self._api = api
         self._door = door
         self._enters = enters
         self._directory = directory
@@ -97,7 +94,7 @@ class Web:
             web.post("/enter", self._enter),
             web.post("/logout", self._logout),
             web.get("/r/{slug}", self._room_page),
-            web.get("/api/me", self._me),
+            *self._api.routes(),
             web.get("/healthz", self._healthz),
             web.get("/readyz", self._readyz),
             web.get("/metrics", self._metrics_page),
@@ -121,6 +118,8 @@ class Web:
             return self._refuse(request, error)
         except web.HTTPNotFound:
             return self._refuse(request, NotFound("There is no such page."))
+        except web.HTTPMethodNotAllowed as error:
+            return self._other_method(request, error)
         except web.HTTPRequestEntityTooLarge:
             return self._refuse(request, TooLarge())
         except ValueError:
@@ -140,7 +139,7 @@ class Web:
     def _refuse(self, request: web.Request, error: RoomError, status: int | None = None) -> web.Response:
         """The page with its plain sentence; where scripts ask, the error as an object."""
         status = status or STATUS[error.code]
-        if request.path.startswith(("/api/", "/socket.io/")):
+        if request.path.startswith(("/api/", "/calendar/", "/socket.io/")):
             body = msgspec.json.encode(Refused(ok=False, error=refusal(error)))
             response = web.Response(status=status, body=body, content_type="application/json")
         else:
@@ -148,6 +147,15 @@ class Web:
         if error.retry_ms and isinstance(error, Limited | Unavailable):
             response.headers["Retry-After"] = str(-(-error.retry_ms // 1000))
         return response
+
+    def _other_method(self, request: web.Request, error: web.HTTPMethodNotAllowed) -> web.Response:
+        """405, and what OPTIONS asks for (RFC 9110 §9.3.7). No other origin is ever allowed anything (CORS)."""
+        allow = ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers={"Allow": allow})
+        refused = self._refuse(request, Unsupported("This address does not know that method."), 405)
+        refused.headers["Allow"] = allow
+        return refused
 
     def _html(self, *, status: int = 200, problem: str | None = None) -> web.Response:
         """The one page of the web client; `problem` is an error code, which needs no escaping."""
@@ -206,22 +214,6 @@ class Web:
             except Unavailable:
                 log.info("log-out is found by the poll")  # the store is away; the database already knows
         return response
-
-    async def _me(self, request: web.Request) -> web.Response:
-        """What the portal shows: `{person, rooms}` of the tab's log-in (header `Telementor-Login`) or of a bearer token."""
-        if request.headers.get("Authorization"):
-            persons = await self._door.persons(request)
-            person = await self._directory.person(persons[0]) if persons else None
-        else:
-            browser = await self._door.browser(request.cookies)
-            person = browser.chosen(request.headers.get("Telementor-Login")).person
-        if person is None:
-            raise Unauthenticated
-        shown = {
-            "person": {"person": person.id, "name": person.name, "tz": person.tz},
-            "rooms": await self._directory.memberships(person.id),
-        }
-        return web.Response(body=msgspec.json.encode(shown), content_type="application/json")
 
     # Operators
 

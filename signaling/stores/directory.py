@@ -32,6 +32,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from rooms.membership import Member, Membership, RoomRecord
 from rooms.ports import Retention
 from rooms.pushes import Policy, Role
+from rooms.session import Moves, Session
+from signaling.stores import appointments
 from signaling.stores.database import Database, DatabaseUnavailableError
 from signaling.stores.tables import access_token, audit, link, login, pair, person, programme
 from signaling.stores.together import Together
@@ -43,6 +45,9 @@ _TOUCH_MS: Final = 3_600_000
 # What one poll may bring; a node that was away for long asks again until it gets fewer.
 CHANGES_MAX: Final = 500
 ERASED_NAME: Final = "Removed person"
+ERASED_HOST: Final = "@erased.invalid"
+"""RFC 2606 §2: no mail ever gets there."""
+
 
 Action = Literal[
     "person.added",
@@ -55,8 +60,12 @@ Action = Literal[
     "login.ended",
     "token.created",
     "person.erased",
+    "profile.set",
+    "feed.created",
+    "feed.ended",
     "retention.set",
     "relay_policy.set",
+    "moves.set",
 ]
 
 
@@ -203,6 +212,11 @@ class Directory:
             raise
         return cls(database, clock, randomness, login_ttl_days)
 
+    @property
+    def database(self) -> Database:
+        """For the other stores of the same tables; it is closed with this one."""
+        return self._database
+
     async def close(self) -> None:
         """Closes every connection."""
         await self._database.close()
@@ -250,7 +264,7 @@ class Directory:
             return PairAdded(pair_id, slug, one, other, created=True)
 
     async def remove_pair(self, slug: str, *, actor: str = "operator") -> None:
-        """Closes the room to both; what they said is kept. Raises RoomUnknownError."""
+        """Closes the room to both and cancels what they had planned; what they said is kept. Raises RoomUnknownError."""
         async with self._database.writing() as connection:
             removed = await connection.execute(
                 sa.update(pair)
@@ -262,6 +276,7 @@ class Directory:
             if pair_id is None:
                 raise RoomUnknownError(f"There is no room {slug}.")
             await self._note(connection, actor, "pair.removed", pair_id=pair_id)
+            await appointments.withdraw(connection, pair_id, self._new_id, self._clock())
 
     async def person_by_email(self, email: str) -> Person:
         """Without regard to case. Raises PersonUnknownError."""
@@ -296,7 +311,7 @@ class Directory:
             rows = (await connection.execute(query)).all()
         found: dict[str, list[Membership]] = {}
         for slug, mentor_id, mentee_id, one, other in rows:
-            title = _title(one, other)
+            title = title_of(one, other)
             found.setdefault(mentor_id, []).append(Membership(slug, title, "mentor"))
             found.setdefault(mentee_id, []).append(Membership(slug, title, "mentee"))
         return found
@@ -316,39 +331,32 @@ class Directory:
         return found[slug]
 
     async def _rooms(self, *which: sa.ColumnElement[bool]) -> dict[str, RoomRecord]:
-        query = (
-            sa.select(
-                pair.c.slug,
-                programme.c.relay_policy,
-                pair.c.mentor_id,
-                person.c.id,
-                person.c.name,
-                person.c.tz,
-            )
-            .join(programme, programme.c.id == pair.c.programme_id)
-            .join(person, person.c.id.in_([pair.c.mentor_id, pair.c.mentee_id]))
-            .where(*which)
-        )
         async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).all()
-        members: dict[str, list[Member]] = {}
-        policies: dict[str, Policy | None] = {}
-        for slug, policy, mentor_id, person_id, name, tz in rows:
-            role: Role = "mentor" if person_id == mentor_id else "mentee"
-            members.setdefault(slug, []).append(Member(person_id, name, role, tz))
-            policies[slug] = policy
-        found = {}
-        for slug, some in members.items():
-            some.sort(key=lambda member: member.role != "mentor")
-            title = _title(*(member.name for member in some))
-            found[slug] = RoomRecord(slug, title, tuple(some), policies[slug])
-        return found
+            return await room_records(connection, *which)
 
     async def kept_rooms_of(self, person_id: str) -> list[str]:
         """The slugs of all rooms that somebody is or was in, oldest first."""
         query = sa.select(pair.c.slug).where(_is_of(person_id)).order_by(pair.c.created_ms, pair.c.id)
         async with self._database.reading() as connection:
             return list((await connection.scalars(query)).all())
+
+    async def forget_sessions(self, person_id: str) -> int:
+        """Cancels what somebody had planned, and forgets what either side wrote into the sessions of their rooms: it is
+        about them. Returns how many were open. May be repeated."""
+        async with self._database.writing() as connection:
+            pairs = (await connection.scalars(sa.select(pair.c.id).where(_is_of(person_id)))).all()
+            await appointments.forget_words(connection, pairs)
+            return sum(
+                [
+                    await appointments.withdraw(connection, pair_id, self._new_id, self._clock())
+                    for pair_id in pairs
+                ]
+            )
+
+    async def sessions_of(self, slug: str) -> list[Session]:
+        """All that a room ever had, also one that was removed, by their start."""
+        async with self._database.reading() as connection:
+            return [one.session for one in await appointments.find(connection, pair.c.slug == slug)]
 
     async def erase(self, person_id: str, *, actor: str = "operator") -> int:
         """Closes somebody's rooms, removes all that they log in with, and replaces name and address by such as say nothing.
@@ -364,13 +372,22 @@ class Directory:
             pairs = closed.all()
             for pair_id in pairs:
                 await self._note(connection, actor, "pair.removed", pair_id=pair_id)
+                await appointments.withdraw(connection, pair_id, self._new_id, self._clock())
             for table in (login, access_token, link):
                 await connection.execute(sa.delete(table).where(table.c.person_id == person_id))
-            nowhere = f"{person_id}@erased.invalid"  # RFC 2606 §2: no mail ever gets there
+            nowhere = f"{person_id}{ERASED_HOST}"
             await connection.execute(
                 sa.update(person)
                 .where(person.c.id == person_id)
-                .values(email=nowhere, email_key=nowhere, name=ERASED_NAME, tz="UTC", language="en")
+                .values(
+                    email=nowhere,
+                    email_key=nowhere,
+                    name=ERASED_NAME,
+                    tz="UTC",
+                    language="en",
+                    hours=sa.null(),
+                    feed_hash=None,
+                )
             )
             await self._note(connection, actor, "person.erased", person_id)
         await self._database.forget()
@@ -426,6 +443,29 @@ class Directory:
             )
             await self._note(connection, actor, "relay_policy.set", policy=str(policy))
 
+    # ---------------------------------------------------------------------------------------- sessions
+
+    async def moves(self, slug: str) -> Moves:
+        """How the pair of a living room moves a confirmed session. Raises RoomUnknownError."""
+        record = await self.room(slug)
+        if record is None:
+            raise RoomUnknownError(f"There is no room {slug}.")
+        return record.moves
+
+    async def set_moves(self, slug: str, moves: Moves, *, actor: str = "operator") -> None:
+        """Nodes hear of it through the audit; it counts at once. Raises RoomUnknownError."""
+        async with self._database.writing() as connection:
+            done = await connection.execute(
+                sa.update(pair)
+                .where(pair.c.slug == slug, pair.c.removed_ms.is_(None))
+                .values(moves=moves)
+                .returning(pair.c.id)
+            )
+            pair_id = done.scalar_one_or_none()
+            if pair_id is None:
+                raise RoomUnknownError(f"There is no room {slug}.")
+            await self._note(connection, actor, "moves.set", pair_id=pair_id, moves=moves)
+
     # ------------------------------------------------------------------------------------------- links
 
     async def new_link(
@@ -438,7 +478,7 @@ class Directory:
             await _must_exist(connection, person_id)
             await connection.execute(
                 sa.insert(link).values(
-                    token_hash=_hash(token),
+                    token_hash=hash_of(token),
                     person_id=person_id,
                     pair_id=pair_id,
                     created_ms=now,
@@ -460,7 +500,7 @@ class Directory:
             used = await connection.execute(
                 sa.update(link)
                 .where(
-                    link.c.token_hash == _hash(token),
+                    link.c.token_hash == hash_of(token),
                     link.c.used_ms.is_(None),
                     link.c.revoked_ms.is_(None),
                     link.c.expires_ms > now,
@@ -492,7 +532,7 @@ class Directory:
             sa.insert(login).values(
                 id=login_id,
                 person_id=person_id,
-                secret_hash=_hash(secret),
+                secret_hash=hash_of(secret),
                 created_ms=now,
                 last_used_ms=now,
             )
@@ -506,7 +546,7 @@ class Directory:
         Counts as a use, which is kept to the hour. A database that cannot be written now does not log anybody out.
         """
         now = self._clock()
-        row = await self._logins(_hash(secret))
+        row = await self._logins(hash_of(secret))
         if row is None or row.last_used_ms <= now - self._login_ttl_ms:
             return None
         login_id, created_ms, last_used_ms, _, *columns = row
@@ -541,7 +581,7 @@ class Directory:
         async with self._database.writing() as connection:
             ended = await connection.execute(
                 sa.update(login)
-                .where(login.c.secret_hash == _hash(secret), login.c.revoked_ms.is_(None))
+                .where(login.c.secret_hash == hash_of(secret), login.c.revoked_ms.is_(None))
                 .values(revoked_ms=self._clock())
                 .returning(login.c.id, login.c.person_id)
             )
@@ -563,7 +603,7 @@ class Directory:
                 sa.insert(access_token).values(
                     id=token_id,
                     person_id=person_id,
-                    token_hash=_hash(token),
+                    token_hash=hash_of(token),
                     created_ms=now,
                     expires_ms=now + ttl_s * 1000,
                 )
@@ -573,7 +613,7 @@ class Directory:
 
     async def token(self, secret: str) -> AccessToken | RefusedToken | None:
         """Whose token that is, why it is not good any more, or None when nobody made it."""
-        row = await self._tokens(_hash(secret))
+        row = await self._tokens(hash_of(secret))
         if row is None:
             return None
         if row.revoked_ms is not None:
@@ -687,6 +727,41 @@ class Directory:
         return base64.urlsafe_b64encode(self._randomness(32)).rstrip(b"=").decode()
 
 
+async def room_record(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> RoomRecord | None:
+    """The room of the one pair that fits, with its people; also one that was removed, unless `which` says otherwise."""
+    return next(iter((await room_records(connection, *which)).values()), None)
+
+
+async def room_records(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> dict[str, RoomRecord]:
+    """As `room_record`, of all pairs that fit, by their slugs."""
+    query = (
+        sa.select(
+            pair.c.slug,
+            programme.c.relay_policy,
+            pair.c.moves,
+            pair.c.mentor_id,
+            person.c.id,
+            person.c.name,
+            person.c.tz,
+        )
+        .join(programme, programme.c.id == pair.c.programme_id)
+        .join(person, person.c.id.in_([pair.c.mentor_id, pair.c.mentee_id]))
+        .where(*which)
+    )
+    members: dict[str, list[Member]] = {}
+    settings: dict[str, tuple[Policy | None, Moves]] = {}
+    for slug, policy, moves, mentor_id, person_id, name, tz in await connection.execute(query):
+        role: Role = "mentor" if person_id == mentor_id else "mentee"
+        members.setdefault(slug, []).append(Member(person_id, name, role, tz))
+        settings[slug] = (policy, moves)
+    found = {}
+    for slug, some in members.items():
+        some.sort(key=lambda member: member.role != "mentor")
+        title = title_of(*(member.name for member in some))
+        found[slug] = RoomRecord(slug, title, tuple(some), *settings[slug])
+    return found
+
+
 _RETENTION: Final = (programme.c.retention_days, programme.c.retention_count)
 _PERSON_COLUMNS: Final = (person.c.id, person.c.email, person.c.name, person.c.tz, person.c.language)
 
@@ -717,7 +792,7 @@ async def _room_of(connection: AsyncConnection, person_id: str, pair_id: str | N
 
 async def _why_not(connection: AsyncConnection, token: str) -> LinkError:
     """Why a link did not work, said to somebody who holds it."""
-    row = (await connection.execute(sa.select(link).where(link.c.token_hash == _hash(token)))).one_or_none()
+    row = (await connection.execute(sa.select(link).where(link.c.token_hash == hash_of(token)))).one_or_none()
     if row is None:
         return LinkUnknownError("This link is not known. Was it copied whole?")
     if row.used_ms is not None:
@@ -725,7 +800,7 @@ async def _why_not(connection: AsyncConnection, token: str) -> LinkError:
     return LinkExpiredError("This link does not work any more. Ask for a new one.")
 
 
-def _hash(secret: str) -> bytes:
+def hash_of(secret: str) -> bytes:
     """SHA-256 without salt or stretching: the secrets are 256 random bits, which nobody guesses."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
@@ -739,5 +814,5 @@ def _base32(random: bytes) -> str:
     return base64.b32encode(random).rstrip(b"=").decode().lower()
 
 
-def _title(mentor: str, mentee: str) -> str:
+def title_of(mentor: str, mentee: str) -> str:
     return f"{mentor} and {mentee}"

@@ -19,11 +19,11 @@ from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode, PipelineCommand
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError
+from redis.exceptions import AskError, ClusterDownError, MovedError, NoScriptError, RedisError, ResponseError
 
 from rooms.errors import Unavailable
 from signaling.stores.redis_link import AWAY, SharedConnection, Word
-from signaling.stores.store import RETRY_MS, Gate, Store, answered, sent
+from signaling.stores.store import RETRY_MS, Gate, Store, answered, key_of, sent
 
 LOOK_EVERY_S = 1.0
 """The map of a cluster that is not well is asked for this often at most."""
@@ -82,7 +82,7 @@ class ClusterStore(Store):
         answers: list[Any] = [RedisError("no primary serves this slot")] * len(commands)
         for number, command in enumerate(commands):
             with contextlib.suppress(*AWAY):
-                parts.setdefault(self.redis.get_node_from_key(str(command[1])), []).append(number)
+                parts.setdefault(self.redis.get_node_from_key(key_of(command)), []).append(number)
         found = await asyncio.gather(
             *(
                 self._on_shared(node, [commands[number] for number in numbers])
@@ -93,9 +93,9 @@ class ClusterStore(Store):
             for number, answer in zip(numbers, some, strict=True):
                 answers[number] = answer
                 if isinstance(answer, AskError):  # or MovedError, which is one
-                    key, again = str(commands[number][1]), [commands[number]]
+                    key, again = key_of(commands[number]), [commands[number]]
                     (answers[number],) = await self._followed(key, again, self._on_shared)
-        if all(isinstance(answer, Exception) for answer in answers):
+        if all(isinstance(answer, Exception) and not isinstance(answer, NoScriptError) for answer in answers):
             raise answers[0]
         return answers
 

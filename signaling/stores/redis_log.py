@@ -49,13 +49,14 @@ class RedisRoomLog:
         self._replicas = replicas
         self._epoch = str(uuid.uuid4())[:24]
         """Half of the epochs of the logs that begin here; the time is the other half."""
-        self._write = Script(store, "write", after=["epoch"])
-        self._resume = Script(store, "resume", after=["entries", "epoch"])
-        self._page = Script(store, "page", after=["entries"])
-        self._trim = Script(store, "trim", after=["entries"])
+        self._write = Script(store, "write", after=("epoch",))
+        self._resume = Script(store, "resume", after=("entries", "epoch"))
+        self._page = Script(store, "page", after=("entries",))
+        self._trim = Script(store, "trim", after=("entries",))
         self._forget = Script(store, "forget")
-        self._newest = Script(store, "newest", after=["entries"])
+        self._newest = Script(store, "newest", after=("entries",))
         self._read = Script(store, "read")
+        self._unread = Script(store, "unread", after=("entries",))
 
     async def write(
         self,
@@ -158,6 +159,11 @@ class RedisRoomLog:
         answers = await self._store.each(*asked)
         return [_head(meta, version) for meta, version in zip(answers[::2], answers[1::2], strict=True)]
 
+    async def unread(self, slugs: Sequence[str], person: str, most: int) -> list[int]:
+        keys = [_keys(slug, "log", "bodies", "read") for slug in slugs]
+        answers = await self._unread.each(keys, [person, most, UNREAD_ENTRIES])
+        return [0 if isinstance(answer, Exception) else int(answer) for answer in answers]
+
     async def mark_read(self, slug: str, person: str, event_id: str, push: bytes) -> bool:
         keys = [f"{{{slug}}}:meta", f"{{{slug}}}:read", channel(slug)]
         moved = await self._read(keys, [person, event_id, b"P" + push])
@@ -219,6 +225,9 @@ DAY_MS = 86_400_000
 
 TRIM_STEP = 500
 """Entries that one step of a removal takes at most: the store answers nobody else meanwhile, for about a millisecond."""
+
+UNREAD_ENTRIES = 200
+"""Entries of a room that a count of what is unread looks at, at most: well below a millisecond for short messages."""
 
 PLACE_BYTES = 160
 """What `rooms.log.wire` adds to a body at most: names, two ids, a time and a slug."""

@@ -105,6 +105,8 @@ class Registry:
     async def online(self, persons: Collection[str], alive: Collection[str], *, unknown: bool) -> set[str]:
         """Those of `persons` who have a socket on a node that is alive (R1). `unknown`: are those counted whom a part of the
         store holds that is away?"""
+        if not persons:
+            return set()
         rows = await self._store.each(*(("HVALS", f"{person_channel(person)}:sockets") for person in persons))
         return {
             person
@@ -130,6 +132,13 @@ class Registry:
         """The end of `ring`."""
         await self._store.run("HDEL", f"{person_channel(person)}:ringing", slug)
         await self.publish(person_channel(person), b"N" + frame)
+
+    async def knock(self, person: str, slug: str, every_ms: int) -> int:
+        """0: may knock, once in `every_ms` for each person and room; else the milliseconds until they may again."""
+        name = f"{person_channel(person)}:knocked:{slug}"
+        if await self._store.run("SET", name, "1", "NX", "PX", every_ms):
+            return 0
+        return max(1, int(await self._store.run("PTTL", name)))
 
     async def publish(self, channel: str, message: bytes) -> int:
         """The number of nodes that heard it."""

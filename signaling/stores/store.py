@@ -34,6 +34,11 @@ WAIT_SHARE: Final = 0.5
 Result = TypeVar("Result")
 
 
+def key_of(command: Sequence[Word]) -> str:
+    """Where a command belongs: its first operand, or the first key of a script."""
+    return str(command[3 if command[0] in ("EVALSHA", "EVAL") else 1])
+
+
 class TooFewReplicasError(RedisError):
     """Written, but not on as many replicas as were asked for."""
 
@@ -117,7 +122,8 @@ class Store(abc.ABC):
     @abc.abstractmethod
     async def each(self, *commands: Sequence[Word]) -> list[Any]:
         """The answers to commands that do not depend on each other, in one trip to each primary. The first operand of each
-        is its key. One that cannot be had is answered by an exception; raises `Unavailable` when none can."""
+        is its key (of a script, the first of its keys). One that cannot be had, or was refused, is answered by an exception;
+        raises `Unavailable` when no primary answers."""
 
     @abc.abstractmethod
     async def on_each_primary(self, *command: Word) -> list[Any]:
@@ -143,7 +149,7 @@ class Store(abc.ABC):
     async def run(self, *command: Word) -> Any:
         """A command whose first operand is its key. Raises `Unavailable`."""
         try:
-            return await self.execute(str(command[1]), command)
+            return await self.execute(key_of(command), command)
         except AWAY as error:
             raise unavailable(error) from error
 
@@ -210,7 +216,7 @@ class OneStore(Store):
 class Script:
     """A Lua script beside this file, sent once and then called by its digest."""
 
-    def __init__(self, store: Store, name: str, *, after: Sequence[str] = ()) -> None:
+    def __init__(self, store: Store, name: str, *, after: tuple[str, ...] = ()) -> None:
         """`after` names the files of functions that the script uses."""
         folder = Path(__file__).parent
         self._source = "".join((folder / f"{part}.lua").read_text() for part in (*after, name))
@@ -230,6 +236,19 @@ class Script:
                 return await self._once(keys[0], ("EVAL", self._source, *operands), replicas)
         except AWAY as error:
             raise unavailable(error) from error
+
+    async def each(self, keys: Sequence[Sequence[str]], arguments: Sequence[Word]) -> list[Any]:
+        """The answers for each of these lists of keys, as `Store.each` gives them; for scripts that only read."""
+        if not keys:
+            return []
+        operands = [(len(some), *some, *arguments) for some in keys]
+        answers = await self._store.each(*(("EVALSHA", self._digest, *these) for these in operands))
+        unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            again = await self._store.each(*(("EVAL", self._source, *operands[number]) for number in unknown))
+            for number, answer in zip(unknown, again, strict=True):
+                answers[number] = answer
+        return answers
 
     def _once(self, key: str, command: Sequence[Word], replicas: int) -> asyncio.Future[Any]:
         if replicas:

@@ -8,23 +8,33 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import acks, echo, nodes, people, sockets, store
+from tests.bench import crowd, echo, people, scoreboard, sockets, store
+from tests.bench.cores import ahead
 from tests.bench.page import Say, machine
+from tests.bench.side_by_side import FULL, QUICK, compete
 
 PREFACE = """# What it costs, measured
 
 `make bench` prints this page; it asserts nothing. Figures are **CPU time**, because the machine did other things meanwhile.
 Delays and rates are of this one machine, on which clients, nodes and stores share the cores: information only. Processes
-share caches as well, so between two runs a figure differs by a fifth: compare those of one table. Few messages at once make
-each dearer than many: waking up, and syncing the file, are paid for each time."""
+share caches as well, so between two runs a figure differs by a fifth: compare those of one table."""
 
 Part = Callable[[Path, float, Say], Awaitable[None]]
 
+
+async def side_by_side(folder: Path, seconds: float, say: Say) -> None:
+    """Telementor and the others; a whole run is kept beside the code."""
+    del seconds  # as long as it takes to be comparable
+    results = await compete(folder, FULL)
+    scoreboard.keep(results)
+    say(f"\n## Side by side\n\n{scoreboard.written(results)}")
+
+
 PARTS: dict[str, Part] = {
-    "nodes": nodes.measure,
+    "side_by_side": side_by_side,
+    "crowd": crowd.measure,
     "sockets": sockets.measure,
     "store": store.measure,
-    "acks": acks.measure,
     "people": people.measure,
     "echo": echo.measure,
 }
@@ -33,19 +43,31 @@ PARTS: dict[str, Part] = {
 def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
-    parser.add_argument("--seconds", type=float, default=12, help="for each row (default 12)")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all but crowd)"
+    )
+    parser.add_argument("--seconds", type=float, default=12, help="for each row of `echo` (default 12)")
+    parser.add_argument("--quick", action="store_true", help="chat, reconnect and relay side by side, once")
     given = parser.parse_args()
     if unknown := set(given.parts) - PARTS.keys():
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    _print(f"{PREFACE}\n\n{machine()} {given.seconds:.0f} s for each row.")
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        asyncio.run(_measure(given.parts or list(PARTS), Path(folder), given.seconds))
+    _print(f"{PREFACE}\n\n{machine()}")
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ahead():
+        if given.quick:
+            _print("\n" + scoreboard.written(asyncio.run(compete(Path(folder), QUICK))))
+        else:
+            asyncio.run(
+                _measure(
+                    given.parts or [name for name in PARTS if name != "crowd"], Path(folder), given.seconds
+                )
+            )
 
 
 async def _measure(names: list[str], folder: Path, seconds: float) -> None:
     for name in names:
-        await PARTS[name](folder, seconds, _print)
+        place = folder / name
+        place.mkdir()
+        await PARTS[name](place, seconds, _print)
 
 
 def _print(line: str) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 
 from signaling.stores.directory import Directory
+from tests.bench.contestants import settle
 from tests.bench.costs import Costs
 from tests.bench.page import Say, table
-from tests.bench.town import settle
 from tests.support.postgres import running
 
 PAIRS = 200

@@ -1,47 +1,67 @@
-"""What one would take otherwise: python-socketio as it comes, with its AsyncRedisManager between the nodes.
+"""What one would take otherwise in Python: python-socketio as it comes, written as its documentation does.
 
-`python -m tests.bench.stock_server <redis url>` is one node of it. It answers to the names of our protocol, so that the same
-clients talk to it.
+`python -m tests.bench.stock_server <redis url>`. It does what the rivals in Node do (`rivals/socketio_server.js`): a message
+is stored, told to the room, acknowledged; a signal is told to the peer it names.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import os
 import sys
-import time
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-from tests.support.condition import until
-from tests.support.people import Pair, Person
-from tests.support.processes import with_us
-from tests.support.redis_topologies import RedisServer
-from tests.support.server import LISTENING, START_S
 
-
-async def _serve(redis: str) -> None:
+async def _serve(url: str) -> None:
     import socketio
     from aiohttp import web
+    from redis.asyncio import Redis
 
-    server = socketio.AsyncServer(
-        async_mode="aiohttp", serializer="msgpack", client_manager=socketio.AsyncRedisManager(redis)
-    )
+    secret = os.environ["BENCH_SECRET"].encode()
+    redis = Redis.from_url(
+        url, decode_responses=True, max_connections=10_000
+    )  # by itself it fails beyond 100
+    server = socketio.AsyncServer(async_mode="aiohttp", serializer="msgpack")
+
+    async def connect(sid: str, environ: dict[str, Any], auth: dict[str, Any]) -> None:
+        person, _, mac = auth["token"].partition(".")
+        if not hmac.compare_digest(mac, hmac.new(secret, person.encode(), hashlib.sha256).hexdigest()):
+            raise ConnectionRefusedError("unauthenticated")
+        await server.save_session(sid, {"person": person})
 
     async def join(sid: str, words: dict[str, Any]) -> dict[str, Any]:
-        await server.enter_room(sid, words["room"])
-        return {"ok": True, "you": {"peer": sid}}
+        room = words["room"]
+        await server.enter_room(sid, room)
+        newest = await redis.xrevrange(f"room:{room}", count=words["limit"])
+        events = [_event(room, id_, fields) for id_, fields in reversed(newest)]
+        return {"ok": True, "you": {"peer": sid}, "log": {"events": events}}
 
     async def send(sid: str, words: dict[str, Any]) -> dict[str, Any]:
-        at, id_ = time.time_ns() // 1_000_000, str(uuid.uuid4())
-        message = {**words, "id": id_, "at": at, "by": sid, "kind": "chat.posted"}
-        await server.emit("log", message, room=words["room"])
-        return {"ok": True, "id": id_, "at": at, "dup": False}
+        room, session = words["room"], await server.get_session(sid)
+        fields = {
+            "by": session["person"],
+            "kind": "chat.posted",
+            "key": words["key"],
+            "text": words["text"],
+        }
+        message = _event(room, await redis.xadd(f"room:{room}", fields), fields)
+        await server.emit("log", message, room=room)
+        return {"ok": True, "id": message["id"], "at": message["at"]}
 
+    async def join_call(sid: str, words: dict[str, Any]) -> dict[str, Any]:
+        return {"ok": True, "call": words["room"], "leg": 1}
+
+    async def signal(sid: str, words: dict[str, Any]) -> dict[str, Any]:
+        await server.emit("call.signal", {**words, "from": sid}, to=words["to"])
+        return {"ok": True}
+
+    server.on("connect", connect)
     server.on("room.join", join)
     server.on("chat.send", send)
+    server.on("call.join", join_call)
+    server.on("call.signal", signal)
     application = web.Application()
     server.attach(application)
     runner = web.AppRunner(application, access_log=None)
@@ -52,46 +72,9 @@ async def _serve(redis: str) -> None:
     await asyncio.Event().wait()
 
 
-@asynccontextmanager
-async def stock(
-    folder: Path, count: int, pairs: int
-) -> AsyncIterator[tuple[RedisServer, list[str], list[int], list[Pair]]]:
-    """So many nodes on a Redis of their own: that, their addresses, their process ids, and people whom nobody checks."""
-    redis = await RedisServer().start()
-    processes: list[asyncio.subprocess.Process] = []
-    addresses = []
-    try:
-        for number in range(count):
-            log = folder / f"stock{number}.log"
-            with log.open("wb") as sink:
-                processes.append(await _start(redis, sink))
-            found = await until(
-                lambda log=log: LISTENING.search(log.read_text()), f"node {number}", timeout_s=START_S
-            )
-            addresses.append(found[1])
-        yield redis, addresses, [process.pid for process in processes], [_pair(n) for n in range(pairs)]
-    finally:
-        for process in processes:
-            process.kill()
-            await process.wait()
-        await redis.close()
-
-
-async def _start(redis: RedisServer, sink: Any) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(*with_us(), sys.executable, "-m", "tests.bench.stock_server", f"redis://127.0.0.1:{redis.port}/0"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=sink,
-        stderr=sink,
-    )
-
-
-def _pair(number: int) -> Pair:
-    two = [Person(role, "", f"{role}{number}", token="", link="") for role in ("mentor", "mentee")]
-    return Pair(f"room{number}", "", *two)
+def _event(room: str, id_: str, fields: dict[str, str]) -> dict[str, Any]:
+    return {"room": room, "id": id_, "at": int(id_.split("-", maxsplit=1)[0]), **fields}
 
 
 if __name__ == "__main__":
-    import uvloop
-
-    uvloop.run(_serve(sys.argv[1]))
+    asyncio.run(_serve(sys.argv[1]))

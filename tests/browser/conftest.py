@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from tests.browser.look import SIZES, Look
 from tests.browser.meeting import Meeting
 from tests.support.chromium import ChromiumTab, chromium, new_context
 from tests.support.needs import REPOSITORY, needs
@@ -47,7 +48,7 @@ def isolated() -> Iterator[None]:
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def server(isolated: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     """The server of the browser tests; a test that kills it starts it again."""
-    running = await Server(tmp_path_factory.mktemp("browser-server"), many_commands=True).start()
+    running = await Server(tmp_path_factory.mktemp("browser-server")).start()
     yield running
     await running.close()
     assert "Traceback" not in running.log, f"the server tripped:\n{running.log[-4000:]}"
@@ -113,3 +114,15 @@ def artifacts() -> Path:
     ARTIFACTS.mkdir(exist_ok=True)
     (ARTIFACTS / ".gitignore").write_text("*\n")
     return ARTIFACTS
+
+
+@pytest.fixture
+def look(artifacts: Path, size: str, scheme: str) -> Look:
+    """For tests in `each_size_and_scheme`."""
+    return Look(artifacts, size, scheme)
+
+
+@pytest.fixture
+def options(size: str, scheme: str) -> dict[str, Any]:
+    """How a tab is opened in such a test."""
+    return {**SIZES[size], "color_scheme": scheme, "reduced_motion": "reduce"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest_asyncio
 from tests.browser.conftest import OpenTab
 from tests.browser.meeting import Meeting
 from tests.support.axe import violations
+from tests.support.chromium import ChromiumTab
 from tests.support.condition import until
 from tests.support.figures import measured
 from tests.support.firefox import firefox
@@ -84,15 +86,19 @@ async def test_joining_ends_a_running_check(meeting: Meeting) -> None:
 
 async def test_without_any_connection_for_media(open_tab: OpenTab, pair: Pair, artifacts: Path) -> None:
     """The browser finds no way to the server's echo: said in words, with the next step, and joining stays possible."""
-    for size, options in SIZES.items():
-        tab = await open_tab(**options, reduced_motion="reduce")
+
+    async def told_so(size: str, link: str) -> ChromiumTab:
+        tab = await open_tab(**SIZES[size], reduced_motion="reduce")
         await tab.page.context.add_init_script(NO_WAY)
-        await tab.enter(pair.mentor.link if size == "desktop" else pair.mentee.link)
+        await tab.enter(link)
         await tab.press("Check the network")
         await reads(tab, "A call will not work from here", "this server has no relay", "Try another network")
         await tab.picture(artifacts / "screens" / f"check-bad-{size}.png")
         assert await violations(tab.page) == []
         await is_released(tab)
+        return tab
+
+    tab, _ = await asyncio.gather(*map(told_so, SIZES, (pair.mentor.link, pair.mentee.link)))
     await tab.press("Join call")
     await tab.call_is("waiting", "connecting")
 
@@ -108,7 +114,7 @@ NO_WAY = r"""
 
 async def test_too_many_checks_and_still_in(open_tab: OpenTab, tmp_path: Path) -> None:
     """A check is limited, a call is not."""
-    server = await Server(tmp_path, {"TELEMENTOR_NETWORK_CHECKS_MAX": "1"}, many_commands=True).start()
+    server = await Server(tmp_path, {"TELEMENTOR_NETWORK_CHECKS_MAX": "1"}).start()
     try:
         pair = await server.pair()
         meeting = await Meeting.begin(server, pair, await open_tab(), await open_tab())
@@ -161,7 +167,7 @@ async def test_a_relay_is_told_from_a_relay_that_refuses(
         "TELEMENTOR_TURN_SECRET": secret,
         "TELEMENTOR_RELAY_POLICY": policy,
     }
-    server = await Server(tmp_path, settings, many_commands=True).start()
+    server = await Server(tmp_path, settings).start()
     try:
         tab = await open_tab()
         await tab.enter((await server.pair()).mentor.link)

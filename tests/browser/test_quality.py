@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import OpenTab
+from tests.browser.look import SIZES
 from tests.browser.meeting import Meeting
-from tests.browser.test_screens import SIZES
 from tests.support.axe import violations
 from tests.support.chromium import ChromiumTab
 from tests.support.condition import until

@@ -2,60 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from tests.browser.conftest import OpenTab
+from tests.browser.look import Look, each_size_and_scheme
 from tests.browser.meeting import Meeting
-from tests.support.axe import violations
+from tests.support.appointments import Side
 from tests.support.chromium import ChromiumTab
 from tests.support.people import Pair
 from tests.support.server import Server
 
-DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-SIZES: dict[str, dict[str, Any]] = {"desktop": DESKTOP, "phone": PHONE}
-
-# Each size and each scheme once; `-m slow` has the other two as well.
-pytestmark = pytest.mark.parametrize(
-    ("size", "scheme"),
-    [
-        ("desktop", "light"),
-        ("phone", "dark"),
-        pytest.param("desktop", "dark", marks=pytest.mark.slow),
-        pytest.param("phone", "light", marks=pytest.mark.slow),
-    ],
-)
-
-
-class Look:
-    """Looks at a tab in one size and colour scheme, and remembers what axe said."""
-
-    def __init__(self, artifacts: Path, size: str, scheme: str) -> None:
-        self._artifacts = artifacts
-        self._suffix = f"{size}-{scheme}"
-        self.found: dict[str, list[str]] = {}
-
-    async def at(self, tab: ChromiumTab, screen: str) -> None:
-        """Take the picture and run axe; failures are gathered, so that one run shows them all."""
-        await tab.picture(self._artifacts / "screens" / f"{screen}-{self._suffix}.png")
-        problems = await violations(tab.page)
-        if await tab.evaluate("document.documentElement.scrollWidth > window.innerWidth + 1"):
-            problems.append("the page scrolls sideways")
-        if problems:
-            self.found[screen] = problems
-
-
-@pytest.fixture
-def look(artifacts: Path, size: str, scheme: str) -> Look:
-    return Look(artifacts, size, scheme)
-
-
-@pytest.fixture
-def options(size: str, scheme: str) -> dict[str, Any]:
-    return {**SIZES[size], "color_scheme": scheme, "reduced_motion": "reduce"}
+pytestmark = each_size_and_scheme
 
 
 async def test_screens_of_a_meeting(
@@ -175,4 +133,50 @@ async def test_screens_without_a_connection(
     finally:
         await server.start()
     await mentor.link_is("online")
+    assert look.found == {}
+
+
+async def test_screens_of_the_portal(
+    open_tab: OpenTab, server: Server, pair: Pair, look: Look, options: dict[str, Any]
+) -> None:
+    """The picture of a week, of requests and of every dialog; also at 200 % and from right to left."""
+    tab = await open_tab(**options, locale="en-GB", timezone_id="Asia/Tokyo")
+    page = tab.page
+    mentor = Side(server.url, pair, pair.mentor, "Europe/London")
+    async with mentor, Side(server.url, pair, pair.mentee, "Asia/Kolkata") as mentee:
+        await tab.enter(pair.mentor.link)
+        await tab.open(f"{server.url}/")
+        await page.get_by_role("article").wait_for()
+        await look.at(tab, "portal-nothing-planned")
+        first, _, *others = await mentee.slots(datetime.now(UTC).date() + timedelta(days=2))
+        session = await mentor.accept(await mentee.book(first, agenda="The tender"))
+        await mentee.propose(session, others[2], others[3])
+        await mentee.book(others[-1], agenda="Careers")
+        await tab.reload()
+        await page.get_by_role("button", name="Accept", exact=True).wait_for()
+        await look.at(tab, "portal")
+        await tab.press("Propose other times")
+        free = page.locator("[role=gridcell] button:not([aria-disabled=true]):visible")
+        await free.first.click()
+        await free.nth(1).click()
+        await look.at(tab, "portal-propose")
+        await page.get_by_role("switch").check()
+        await page.get_by_text("Type date and time").click()
+        await look.at(tab, "portal-propose-outside-hours")
+        await page.evaluate("document.documentElement.dir = 'rtl'")
+        await look.at(tab, "portal-propose-right-to-left")
+        await tab.press("Close")
+        await look.at(tab, "portal-right-to-left")
+        await page.evaluate("document.documentElement.dir = 'ltr'")
+        for name in ("Working hours", "Calendar", "Language and time zone", "Cancel session"):
+            await page.get_by_role("button", name=name, exact=True).first.click()
+            await page.get_by_role("dialog").wait_for()
+            await look.at(tab, f"portal-{name.lower().replace(' ', '-')}")
+            await page.keyboard.press("Escape")
+        size = options["viewport"]
+        await page.set_viewport_size({"width": size["width"] // 2, "height": size["height"] // 2})
+        await look.at(tab, "portal-at-200-percent")
+        await tab.press("Plan a session")
+        await free.first.wait_for()
+        await look.at(tab, "portal-plan-at-200-percent")
     assert look.found == {}

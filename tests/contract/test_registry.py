@@ -74,6 +74,7 @@ async def test_R1_sockets_that_a_store_forgot_are_registered_again_and_as_old_as
     )
     assert await door.sockets() == {"s1", "s2"}
     assert await door.registry.online([door.person, "nobody"], ALIVE, unknown=False) == {door.person}
+    assert await door.registry.online([], ALIVE, unknown=False) == set()
 
 
 async def test_sockets_per_person_the_oldest_goes(door: Door) -> None:

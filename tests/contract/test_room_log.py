@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rooms import events
 from rooms.errors import Conflict, Invalid, Limited, NotFound, Unavailable
-from rooms.events import ChatDeleted, ChatEdited, ChatPosted, ChatReacted, Posted
+from rooms.events import CallStarted, ChatDeleted, ChatEdited, ChatPosted, ChatReacted, Posted
 from rooms.ids import event_at, event_order
 from rooms.ports import (
     Draft,
@@ -31,7 +31,7 @@ from rooms.ports import (
 )
 from signaling.stores.channels import Channels
 from signaling.stores.redis_client import connect
-from signaling.stores.redis_log import TRIM_STEP, RedisRoomLog, channel
+from signaling.stores.redis_log import TRIM_STEP, UNREAD_ENTRIES, RedisRoomLog, channel
 from signaling.stores.store import Store
 from tests.support.condition import until
 
@@ -562,6 +562,48 @@ async def test_L10_read_marks_go_forward_only(log: RedisRoomLog, slug: str) -> N
     with pytest.raises(Invalid):
         await log.mark_read(slug, "bob", f"{event_at(ids[2])}-999", b"push")
     assert (await log.resume(slug, None, 1, BIG)).read == {"bob": ids[1]}
+
+
+async def test_L10_what_is_unread_are_messages_of_others_behind_the_mark(
+    log: RedisRoomLog, slug: str
+) -> None:
+    async def unread(person: str = "bob", most: int = 99) -> int:
+        (count,) = await log.unread([slug], person, most)
+        return count
+
+    assert await unread() == 0
+    ids = [(await say(log, slug, f"{number}")).ids[0] for number in range(3)]
+    mine = (await say(log, slug, "mine", by="bob")).ids[0]
+    await log.write(slug, (Draft(key(), events.encode(CallStarted(by="ann", key=key(), call="c"))),))
+    assert (await unread(), await unread("ann"), await unread(most=2)) == (3, 1, 2)
+    await log.mark_read(slug, "bob", ids[0], b"push")
+    assert await unread() == 2
+    await edit(log, slug, ids[0], ids[0], "read before, edited since")
+    edited = (await edit(log, slug, ids[1], ids[1], "not read yet, edited")).ids[0]
+    assert await unread() == 2
+    change = key()
+    body = events.encode(ChatDeleted(by="ann", key=change, ref=ids[1]))
+    await log.write(slug, (Draft(change, body),), rewrite=Rewrite(ids[1], edited, "delete"))
+    assert await unread() == 1
+    await log.mark_read(slug, "bob", mine, b"push")
+    assert await unread() == 0
+
+
+async def test_L10_unread_messages_of_many_rooms_are_counted_in_bounded_steps(
+    log: RedisRoomLog, store: Store
+) -> None:
+    """Many more than are counted, behind a new store's first look at the script."""
+    slugs = [uuid.uuid4().hex for _ in range(20)]
+    for slug in slugs[:2]:
+        await log.write(slug, tuple(posted("x", key()) for _ in range(1_000)))
+    await log.write(slugs[2], tuple(posted("x", key(), by="ann") for _ in range(150)))
+    await log.write(slugs[2], tuple(posted("x", key(), by="bob") for _ in range(50)))
+    await log.write(slugs[3], (posted("x", key()),))
+    await log.write(slugs[3], tuple(posted("x", key(), by="bob") for _ in range(UNREAD_ENTRIES)))
+    await store.on_each_primary("SCRIPT", "FLUSH")
+    counts = await log.unread(slugs, "bob", 99)
+    assert counts == [99, 99, 99, 0, *[0] * 16], "beyond the entries that are looked at nothing is found"
+    assert await log.unread([], "bob", 99) == []
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import abc
 import asyncio
 import random
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import ClassVar
 from tests.faults.history import Promise
 from tests.faults.proxy import Link, Proxy
 from tests.faults.reader import read_log
+from tests.support.clock import Clock
 from tests.support.condition import until
 from tests.support.disk import Disk
-from tests.support.needs import needs
 from tests.support.people import Pair
 from tests.support.processes import send_signal
 from tests.support.redis_topologies import Cluster, RedisServer, Replicated
@@ -38,44 +37,6 @@ LOST_WHILE_TALKING = ("write", "newest", "read")
 
 NOTHING_S = 10.0
 """How long a fault that waits for a command waits for it."""
-
-
-class Clock:
-    """The clock of one node: libfaketime, steered by a file. What the node starts keeps the machine's."""
-
-    START = """
-import os, select, sys, time
-del os.environ["LD_PRELOAD"]
-# libfaketime 0.9.10 takes the absolute monotonic time of CPython's own sleep for one of the wall clock.
-time.sleep = lambda seconds: select.select([], [], [], seconds)
-from signaling.cli import main
-sys.exit(main())
-"""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-        needs("the library of the program 'faketime'", library)
-        variables = {
-            "LD_PRELOAD": library,
-            "FAKETIME_TIMESTAMP_FILE": file,
-            "FAKETIME_CACHE_DURATION": 1,
-            "FAKETIME_DONT_FAKE_MONOTONIC": 1,
-            "NO_FAKE_STAT": 1,
-        }
-        self.program = ["env", *(f"{name}={value}" for name, value in variables.items())]
-        self.program += [sys.executable, "-c", self.START]
-        self.set_back(0)
-
-    def set_back(self, seconds: int) -> None:
-        """From a second later at most it shows that much less."""
-        self._file.write_text(f"-{seconds}s" if seconds else "+0s")
-
-    @staticmethod
-    def forget(pid: int) -> None:
-        """What libfaketime of a process that was killed leaves behind would be taken for another's of the same id."""
-        for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
-            (Path("/dev/shm") / name).unlink(missing_ok=True)
 
 
 class FaultyServer(Server):

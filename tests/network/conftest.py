@@ -12,17 +12,13 @@ import pytest
 from tests.network.outcomes import HEAD, Outcome
 from tests.network.world import World, a_world
 from tests.support.needs import REPOSITORY, needs
+from tests.support.reports import told
 
 HERE = Path(__file__).parent
-OUTCOMES = pytest.StashKey[list[Outcome]]()
+OUTCOME = "outcome"
 MINE = pytest.StashKey[Outcome]()
 TEST_S = 120
 NewWorld = Callable[..., Awaitable[World]]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Where the outcomes gather."""
-    config.stash[OUTCOMES] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,7 +37,6 @@ def outcome(request: pytest.FixtureRequest) -> Outcome:
     sentence = (inspect.getdoc(request.function) or request.node.name).split("\n")[0].rstrip(".")
     mine = Outcome(sentence.format(**parameters))
     request.node.stash[MINE] = mine
-    request.config.stash[OUTCOMES].append(mine)
     return mine
 
 
@@ -61,18 +56,20 @@ async def new_world(tmp_path: Path) -> AsyncIterator[NewWorld]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the scenario has shown travels with the report: of a worker (pytest -n) nothing else comes back."""
     report = yield
-    if report.when == "call" and MINE in item.stash:
+    if MINE in item.stash and (report.when == "call" or (report.when == "setup" and report.failed)):
         item.stash[MINE].passed = report.passed
+        report.user_properties.append((OUTCOME, item.stash[MINE].row()))
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The table, ready for an issue or a page."""
-    outcomes = config.stash[OUTCOMES]
+    outcomes = told(terminalreporter, OUTCOME)
     if not outcomes:
         return
     terminalreporter.section("calls on bad networks")
     terminalreporter.write_line(HEAD)
-    for one in outcomes:
-        terminalreporter.write_line(one.row())
+    for row in outcomes:
+        terminalreporter.write_line(row)

@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     """The server that every test may talk to and none may kill."""
-    running = await Server(tmp_path_factory.mktemp("server"), many_commands=True).start()
+    running = await Server(tmp_path_factory.mktemp("server")).start()
     yield running
     await running.close()
     assert "Traceback" not in running.log, f"the server tripped:\n{running.log[-4000:]}"

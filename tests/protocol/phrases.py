@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.client import Client
@@ -69,6 +70,35 @@ async def kinds(client: Client, room: str) -> list[str]:
 async def call(client: Client, room: str, **fields: Any) -> dict[str, Any]:
     """K1: `call.join` with camera and microphone unless told otherwise."""
     return await client.done("call.join", {"room": room, "media": CAMERA, **fields})
+
+
+def wall(days: int, clock: str = "15:00") -> str:
+    """A wall time so many days from now; at 15:00 clocks are changed nowhere near us."""
+    return f"{(datetime.now(UTC) + timedelta(days=days)).date()}T{clock}"
+
+
+async def book(client: Client, room: str, when: str, **fields: Any) -> dict[str, Any]:
+    """`session.book`: an hour in London unless told otherwise; the session."""
+    asked = {"room": room, "key": new_key(), "wall": when, "tz": "Europe/London", "minutes": 60, **fields}
+    session: dict[str, Any] = (await client.done("session.book", asked))["session"]
+    return session
+
+
+async def change(client: Client, verb: str, session: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """S4: a change of the session as it was seen; the session after it."""
+    asked = {"room": session["room"], "session": session["id"], "rev": session["rev"], **fields}
+    after: dict[str, Any] = (await client.done(verb, asked))["session"]
+    return after
+
+
+async def move(client: Client, session: dict[str, Any], when: str) -> dict[str, Any]:
+    """S8: `session.move` to another wall time in London."""
+    return await change(client, "session.move", session, wall=when, tz="Europe/London")
+
+
+async def cancel(client: Client, session: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """`session.cancel`."""
+    return await change(client, "session.cancel", session, **fields)
 
 
 class InCall:

@@ -18,6 +18,7 @@ from tests.support.client import RefusedError
 from tests.support.condition import until
 from tests.support.fleet import Fleet
 from tests.support.needs import needs
+from tests.support.people import Person
 from tests.support.raw import RawPolling, RawSocket
 from tests.support.server import Server
 
@@ -96,10 +97,11 @@ async def test_limits_nobody_chooses_an_address_by_a_header(
     assert "203.0.113." not in server.log
 
 
-async def test_limits_links_tried_from_one_address(
+async def test_limits_links_and_requests_from_one_address_and_requests_of_one_person(
     own_server: OpenServer, http: aiohttp.ClientSession
 ) -> None:
-    server = await own_server(ENTERS_PER_S=1, ENTERS_BURST=3, TRUSTED_PROXIES="127.0.0.1")
+    bounds = {"ENTERS_PER_S": 1, "ENTERS_BURST": 3, "REQUESTS_PER_S": 1, "REQUESTS_BURST": 4}
+    server = await own_server(**bounds, API_PER_S=1, API_BURST=5, TRUSTED_PROXIES="127.0.0.1")
     pair = await server.pair()
 
     async def enter(token: str, address: str) -> aiohttp.ClientResponse:
@@ -115,6 +117,19 @@ async def test_limits_links_tried_from_one_address(
     assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
     assert (await enter(token, "203.0.113.6")).status == 303, "the link was not used up"
     assert await metric(http, server, 'telementor_limited_addresses_total{what="enter"}') == 1
+
+    async def me(person: Person, address: str) -> int:
+        headers = {**_from(address), "Authorization": f"Bearer {person.token}"}
+        async with http.get(f"{server.url}/api/me", headers=headers) as answer:
+            if answer.status != 200:
+                await _check_limited(answer, 429, "limited")
+            return answer.status
+
+    assert [await me(pair.mentor, "203.0.113.5") for _ in range(4)] == [200] * 4
+    assert 429 in [await me(pair.mentee, "203.0.113.5") for _ in range(8)], "too much from one address"
+    assert await metric(http, server, 'telementor_limited_addresses_total{what="request"}') >= 1
+    assert 429 in [await me(pair.mentor, f"203.0.113.{number}") for number in range(6, 26)], "too much of one"
+    assert await me(pair.mentee, "203.0.113.6") == 200, "each has a rate of their own"
 
 
 async def test_limits_transports_that_have_not_logged_in(

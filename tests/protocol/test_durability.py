@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -224,13 +226,16 @@ async def test_operators_a_dead_store_is_back_within_5_s(
 async def test_L4_a_stalled_store_promises_nothing(
     connect_python: Fleet, mortal: Server, couple: Pair
 ) -> None:
-    """What is refused as `unavailable` may be sent again with its key, and is there once."""
+    """What is refused as `unavailable` may be sent again with its key, and is there once. The portal shows what the database
+    knows meanwhile."""
     mentor = await connect_python(couple.mentor, server=mortal)
     await join(mentor, couple.room)
     key = new_key()
     mortal.signal_store(signal.SIGSTOP)
     try:
         future = await mentor.begin("chat.send", {"room": couple.room, "key": key, "text": "stalled"})
+        (room,) = await _portal_rooms(mortal, couple.mentee)
+        assert (room["slug"], room["partner"]["online"], room["unread"]) == (couple.room, False, 0)
         ack = await asyncio.wait_for(future, 20)
         assert ack["error"]["code"] == "unavailable"
         assert ack["error"]["retry_ms"] >= 0
@@ -243,3 +248,11 @@ async def test_L4_a_stalled_store_promises_nothing(
 
     await until(accepted, "the store's return")
     assert await texts(mentor, couple.room) == ["stalled"]
+
+
+async def _portal_rooms(server: Server, person: Person) -> list[dict[str, Any]]:
+    headers = {"Authorization": f"Bearer {person.token}"}
+    async with aiohttp.ClientSession(headers=headers) as http, http.get(f"{server.url}/api/me") as answer:
+        assert answer.status == 200
+        rooms: list[dict[str, Any]] = (await answer.json())["rooms"]
+        return rooms

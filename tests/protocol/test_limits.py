@@ -129,10 +129,12 @@ async def test_limits_chat_bursts_30_then_10_a_second_per_person_and_room(connec
     assert {ack["error"]["code"] for _, ack in limited} == {"limited"}
     assert CHAT_BURST <= len(accepted) <= CHAT_BURST + 10 * took_s + 2
     await say(mentee, pair.room, "the other person has a rate of their own")
-    request, ack = limited[0]
-    await asyncio.sleep(ack["error"]["retry_ms"] / 1000)  # what the server asked for
-    again = await laptop.done("chat.send", request)
-    assert again["dup"] is False, "a refused key was not used up"
+    request, _ = limited[0]
+    again = await laptop.ask("chat.send", request)
+    if not again["ok"]:  # now nobody else of the burst is before us, so what the server asks for is enough
+        await asyncio.sleep(again["error"]["retry_ms"] / 1000)
+        again = await laptop.ask("chat.send", request)
+    assert (again["ok"], again["dup"]) == (True, False), "a refused key was not used up"
 
 
 async def test_limits_signals_burst_300_per_socket(connect: Fleet, pair: Pair) -> None:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest_asyncio
 from signaling.stores.redis_client import connect
 from signaling.stores.registry import person_channel
 from tests.protocol.conftest import OpenServer
-from tests.protocol.phrases import OFFER, InCall, history, join, new_key, say
+from tests.protocol.phrases import OFFER, InCall, book, change, history, join, move, new_key, say, wall
 from tests.support.condition import until
 from tests.support.fleet import Fleet
 from tests.support.people import Pair
@@ -73,6 +74,45 @@ async def joined(connect: Fleet, pair: Pair, server: Server):  # type: ignore[no
     client = await connect(pair.mentor, server=server)
     await join(client, pair.room)
     return client
+
+
+async def test_S5_what_is_moved_on_one_node_is_seen_on_the_other(
+    connect_python: Fleet, nodes: tuple[Server, Server]
+) -> None:
+    pair = await nodes[0].pair()
+    mentor = await connect_python(pair.mentor, server=nodes[0])
+    mentee = await connect_python(pair.mentee, server=nodes[1])
+    for client in (mentor, mentee):
+        assert (await join(client, pair.room))["session"] is None
+    session = await book(mentor, pair.room, wall(3))
+    await mentee.next_push("log", {"kind": "session.requested"})
+    movers = (mentor, mentee)
+    for day in range(4, 10):
+        session = await move(movers[day % 2], session, wall(day))
+        await mentor.next_push("log", {"session": session})
+        # What the log holds is shown, also by a node that has not heard it yet.
+        assert (await join(mentee, pair.room))["session"] == session
+    for client in movers:
+        if not client.all("log", {"session": session}):
+            await client.next_push("log", {"session": session})
+        moves = [push["new"]["wall"] for push in client.all("log", {"kind": "session.rescheduled"})]
+        assert moves == sorted(set(moves))
+    assert [event["key"] for event in await history(mentor, pair.room)] == [
+        event["key"] for event in await history(mentee, pair.room)
+    ]
+
+
+async def test_both_in_the_call_on_two_nodes_begin_the_session(
+    connect_python: Fleet, nodes: tuple[Server, Server]
+) -> None:
+    pair, two = await two_in_room(connect_python, nodes)
+    soon = (datetime.now(UTC) + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M")
+    booked = await book(two.caller, pair.room, soon, tz="UTC")
+    await change(two.callee, "session.answer", booked, proposal=None, accept=0)
+    for client in (two.caller, two.callee):
+        started = await client.next_push("log", {"kind": "session.started"}, timeout_s=10)
+        assert started["session"]["state"] == "live"
+    assert [one["kind"] for one in await history(two.callee, pair.room)].count("session.started") == 1
 
 
 async def test_K2_a_signal_reaches_the_other_node(

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 
-_figures: dict[tuple[str, str], list[float]] = {}
+Figure = tuple[str, float, str]
+_noted: list[Figure] = []
 
 
 def measured(what: str, value: float, unit: str) -> None:
     """Note a figure; the end of the run prints the median and the greatest of each kind."""
-    _figures.setdefault((what, unit), []).append(value)
+    _noted.append((what, value, unit))
 
 
-def all_figures() -> list[str]:
-    """What was measured in this run, one line for each kind."""
+def noted() -> list[Figure]:
+    """What was measured since the last time this was asked."""
+    figures = list(_noted)
+    _noted.clear()
+    return figures
+
+
+def summary(figures: Iterable[Figure]) -> list[str]:
+    """One line for each kind."""
+    kinds: dict[tuple[str, str], list[float]] = {}
+    for what, value, unit in figures:
+        kinds.setdefault((what, unit), []).append(value)
     return [
         f"{what}: median {statistics.median(values):.3g} {unit}, greatest {max(values):.3g} {unit} of {len(values)}"
-        for (what, unit), values in _figures.items()
+        for (what, unit), values in sorted(kinds.items())
     ]

@@ -7,6 +7,8 @@ others and its clients another port than its own: that of a proxy in front of it
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import shutil
 import signal
 import socket
@@ -40,14 +42,18 @@ class Door(Protocol):
         """Where it listens."""
 
 
+PORTS = range(10_000, 20_000)
+_turns = itertools.count(random.randrange(len(PORTS)))
+
+
 def free_port() -> int:
-    """A port that nobody listens on now, low enough for a Cluster's bus port."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind((LOCAL, 0))
-            port: int = probe.getsockname()[1]
-        if port + BUS > 65_535:
-            port -= 2 * BUS
+    """A port that nobody listens on now and that no other server of this process was given, with a Cluster's bus port.
+
+    Both are below those that the kernel gives to connections (32768 and up): a server that is down for a moment, or
+    not yet up, does not lose them.
+    """
+    for _ in range(len(PORTS)):
+        port = PORTS[next(_turns) % len(PORTS)]
         with socket.socket() as probe, socket.socket() as bus:
             try:
                 probe.bind((LOCAL, port))
@@ -55,6 +61,7 @@ def free_port() -> int:
             except OSError:
                 continue
         return port
+    raise OSError("every port for a store is taken")
 
 
 class RedisServer:

@@ -18,6 +18,8 @@ from tests.support.warm_cli import WarmCli
 
 START_S = 30
 LISTENING = re.compile(r"^listening on (https?://\S+)", re.MULTILINE)
+COMMANDS = WarmCli()
+"""For the commands that tests only need; those under test are processes of their own (`run_telementor`)."""
 
 
 class CommandFailedError(Exception):
@@ -58,7 +60,6 @@ class Server:
         folder: Path,
         settings: Mapping[str, str] | None = None,
         *,
-        many_commands: bool = False,
         program: Sequence[str] = (),
         host: str = "127.0.0.1",
     ) -> None:
@@ -70,7 +71,6 @@ class Server:
         self.settings = dict(settings or {})
         self.url = ""
         self._port = 0
-        self._warm = WarmCli(environment(self.settings)) if many_commands else None
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -154,8 +154,6 @@ class Server:
 
     async def close(self) -> None:
         """End the server and whatever it left behind."""
-        if self._warm:
-            await self._warm.stop()
         if self.running:
             await self.kill()  # a drain takes its time, and has tests of its own
         for pid in self.stores():
@@ -166,10 +164,7 @@ class Server:
     async def command(self, *arguments: str) -> str:
         """The output of a `telementor` command on this server's data, while it runs or not."""
         words = (*arguments, "--data", str(self.data))
-        if self._warm:
-            code, out, err = await self._warm.run(*words)
-        else:
-            code, out, err = await run_telementor(*words, settings=self.settings)
+        code, out, err = await COMMANDS.run(*words, environment=environment(self.settings))
         if code:
             raise CommandFailedError(words, code, out + err)
         return out.strip()

@@ -1,8 +1,7 @@
 """Many `telementor` commands from one process: the same entry point and arguments, its imports paid for once.
 
-Run as a program (`python -m tests.support.warm_cli`) it is that process: a JSON list of arguments comes in
-on each line, a JSON
-list `[code, output, error]` goes out.
+Run as a program (`python -m tests.support.warm_cli`) it is that process: a JSON list `[arguments, environment]`
+comes in on each line, a JSON list `[code, output, error]` goes out. It ends with the tests that started it.
 """
 
 from __future__ import annotations
@@ -11,58 +10,62 @@ import asyncio
 import contextlib
 import io
 import json
+import os
+import subprocess
 import sys
+import threading
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 
 from tests.support.needs import REPOSITORY
 
 COMMAND_S = 30
-LINE_BYTES = 4 * 1024 * 1024
 
 
 class WarmCli:
-    """Owns the process; commands wait for each other."""
+    """Owns the process; commands wait for each other. No event loop owns it, so that all of them share it."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
-        self._turn = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
 
-    async def run(self, *arguments: str) -> tuple[int, str, str]:
-        """One command: code, standard output, standard error."""
-        async with self._turn:
-            self._process = self._process or await self._start()
+    async def run(self, *arguments: str, environment: Mapping[str, str]) -> tuple[int, str, str]:
+        """One command: code, standard output, standard error. TimeoutError after COMMAND_S."""
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(self._run, arguments, environment), COMMAND_S)
+        except TimeoutError:
+            if self._process:
+                self._process.kill()  # else the thread would wait for ever
+            raise
+
+    def _run(self, arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+        with self._turn:
+            if self._process is None or self._process.poll() is not None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", __name__],
+                    cwd=REPOSITORY,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
             assert self._process.stdin
             assert self._process.stdout
-            self._process.stdin.write(json.dumps(arguments).encode() + b"\n")
-            line = await asyncio.wait_for(self._process.stdout.readline(), COMMAND_S)
-        code, out, err = json.loads(line)
+            self._process.stdin.write(json.dumps([arguments, dict(environment)]) + "\n")
+            self._process.stdin.flush()
+            code, out, err = json.loads(self._process.stdout.readline())
         return code, out, err
-
-    async def _start(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", __name__),
-            cwd=REPOSITORY,
-            env=self._environment,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES,
-        )
-
-    async def stop(self) -> None:
-        """End the process."""
-        if self._process:
-            assert self._process.stdin
-            self._process.stdin.close()
-            await asyncio.wait_for(self._process.wait(), COMMAND_S)
 
 
 def _serve() -> None:
     (command,) = entry_points(group="console_scripts", name="telementor")
     main = command.load()
-    answers = sys.stdout
-    for line in sys.stdin:
-        sys.argv = ["telementor", *json.loads(line)]
+    requests, answers = sys.stdin, sys.stdout
+    sys.stdin = io.StringIO()  # a command that asks reads nothing, as in a script
+    for line in requests:
+        arguments, environment = json.loads(line)
+        sys.argv = ["telementor", *arguments]
+        os.environ.clear()
+        os.environ.update(environment)
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:

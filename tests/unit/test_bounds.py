@@ -47,6 +47,9 @@ def refusal(name: str, **fields: Any) -> tuple[str, str | None] | None:
         ("chat.send", {"room": "r", "key": KEY, "text": "x", "by": "me"}, ("invalid", "by")),
         ("chat.send", {"room": "r", "key": KEY, "text": "x", "reply_to": "1"}, ("invalid", "reply_to")),
         ("chat.send", {"room": "", "key": KEY, "text": "x"}, ("invalid", "room")),
+        ("chat.send", {"room": "r\0", "key": KEY, "text": "x"}, ("invalid", "room")),
+        ("session.cancel", {"room": "r", "session": "s\0", "rev": 1}, ("invalid", "session")),
+        ("session.cancel", {"room": "r", "session": "s", "rev": 1, "reason": "\0"}, ("invalid", "reason")),
         ("chat.send", {"room": "r" * 257, "key": KEY, "text": "x"}, ("too_large", "room")),
         ("chat.react", {"room": "r", "key": KEY, "id": "1-0", "emoji": "", "on": True}, ("invalid", "emoji")),
         (

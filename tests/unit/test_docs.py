@@ -13,9 +13,9 @@ from rooms.bounds import Limits
 from rooms.commands import COMMANDS
 from rooms.events import Event
 from rooms.pushes import PUSHES
+from signaling.answers import STATUS
 from signaling.cli import main
 from signaling.metrics import Metrics
-from signaling.web import STATUS
 
 pytestmark = pytest.mark.unit
 
@@ -44,7 +44,7 @@ def test_every_push_is_in_the_protocol(name: str) -> None:
 def test_every_kind_of_log_event_is_in_the_protocol() -> None:
     rule = PROTOCOL.split("- **L7**")[1].split("- **L8**")[0]
     kinds = {event.__struct_config__.tag for event in typing.get_args(Event)}
-    assert set(re.findall(r"`((?:chat|call)\.[a-z]+)", rule)) == kinds
+    assert set(re.findall(r"`((?:chat|call|session)\.[a-z_]+)", rule)) == kinds
 
 
 def test_every_error_code_is_in_the_protocol_and_has_a_status() -> None:

@@ -126,6 +126,40 @@ def test_the_file_is_the_named_one_else_the_one_in_the_data_folder(tmp_path):
             "",
             "relay_policy is relay but turn_urls are not set, so no call could ever connect.",
         ),
+        (
+            {"smtp_host": "mail.example.org"},
+            {},
+            "",
+            "smtp_host is set but mail_from is not, so no mail would have a sender.",
+        ),
+        (
+            {"smtp_user": "me"},
+            {},
+            "",
+            "smtp_user and its password belong together; one of them is not set.",
+        ),
+        (
+            {"smtp_password": "hunter2", "smtp_password_file": "/p", "smtp_user": "me"},
+            {},
+            "",
+            "smtp_password and smtp_password_file are both set; one of them is enough.",
+        ),
+        (
+            {"mail_from": "A <a@example.org>, b@example.org"},
+            {},
+            "",
+            (
+                "--mail-from on the command line must be an address such as mentoring@example.org or"
+                " Mentoring <mentoring@example.org>, with at most 31 characters before the @,"
+                " but is 'A <a@example.org>, b@example.org'."
+            ),
+        ),
+        (
+            {},
+            {},
+            'smtp_password = ""',
+            "smtp_password in FILE must be a text.",
+        ),
         ({"page_default": "201"}, {}, "", "page_default (201) must not be greater than page_max (200)."),
     ],
 )
@@ -156,6 +190,24 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
 )
 def test_public_url_is_an_origin_as_browsers_write_it(written, origin):
     assert load({"public_url": written}, {}, None).public_url == origin
+
+
+def test_a_mail_server_is_named_whole(tmp_path):
+    env = {
+        "TELEMENTOR_SMTP_HOST": "mail.example.org",
+        "TELEMENTOR_SMTP_USER": "me",
+        "TELEMENTOR_SMTP_PASSWORD_FILE": str(tmp_path),
+        "TELEMENTOR_SMTP_SECURITY": "tls",
+        "TELEMENTOR_MAIL_FROM": "Mentoring <mentoring@example.org>",
+    }
+    built = load({}, env, None)
+    assert (built.smtp_host, built.smtp_user, built.smtp_password_file) == (
+        "mail.example.org",
+        "me",
+        tmp_path,
+    )
+    assert (built.smtp_security, built.mail_from) == ("tls", "Mentoring <mentoring@example.org>")
+    assert "hunter2" not in repr(load({"smtp_user": "me", "smtp_password": "hunter2"}, {}, None))
 
 
 def test_secrets_are_shown_to_nobody():

@@ -48,8 +48,9 @@ def test_a_lock_names_no_address_and_hashes_everything(lock):
     assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
 
 
-def test_the_web_clients_lock_names_no_address():
-    text = (ROOT / "web_client" / "package-lock.json").read_text("utf-8")
+@pytest.mark.parametrize("folder", ["web_client", "tests/bench/rivals"])
+def test_an_npm_lock_names_no_address(folder):
+    text = (ROOT / folder / "package-lock.json").read_text("utf-8")
     assert '"resolved"' not in text
     packages = json.loads(text)["packages"]
     assert [
@@ -182,6 +183,22 @@ def test_in_ci_a_skipped_test_is_a_failed_one(tmp_path, skips):
     assert as_developer.returncode in {0, 5}, as_developer.stdout
     assert in_ci.returncode in {1, 2}, in_ci.stdout
     assert "in CI nothing may be" in in_ci.stdout
+
+
+def test_a_worker_tells_what_it_skipped_and_what_it_measured(tmp_path):
+    """As `make test` runs them: with `-n` the tests are in another process than the one that prints."""
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\nfrom tests.support.figures import measured\n"
+        "def test_a(): measured('a walk', 3, 'km')\n"
+        "def test_b(): pytest.skip('no browser')\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-n", "1", "-c", tmp_path / "pytest.ini", tmp_path]
+    plugins = ["-p", "tests.conftest", "-p", "tests.support.nothing_skipped"]
+    ran = subprocess.run([*command, *plugins], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 1, ran.stdout
+    assert "in CI nothing may be" in ran.stdout
+    assert "a walk: median 3 km, greatest 3 km of 1" in ran.stdout
 
 
 def instructions() -> list[tuple[str, str]]:

@@ -100,3 +100,9 @@ export function ring(): () => void {
   const timer = setInterval(once, 2_400);
   return () => clearInterval(timer);
 }
+
+/** Somebody knocks: two short low notes. Silent where the page may make no sound yet; the words still show. */
+export function knock(): void {
+  const audio = context();
+  if (audio?.state === 'running') chime(audio, audio.destination, [329.63, 329.63], 0.15);
+}

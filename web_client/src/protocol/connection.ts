@@ -54,6 +54,7 @@ const PUSHES: ReadonlySet<string> = new Set<PushName>([
   'call.quiet',
   'call.moved',
   'call.signal',
+  'session.knock',
   'reset',
   'replaced',
   'revoked',

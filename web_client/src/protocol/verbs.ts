@@ -13,6 +13,7 @@ import type {
   Paged,
   Pushes,
   Refusal,
+  SessionShown,
 } from './wire';
 
 interface Answers {
@@ -32,6 +33,15 @@ interface Answers {
   'call.signal': Done;
   ice: IceAnswer;
   echo: EchoAnswer;
+  'session.book': SessionShown;
+  'session.move': SessionShown;
+  'session.propose': SessionShown;
+  'session.answer': SessionShown;
+  'session.cancel': SessionShown;
+  'session.extend': SessionShown;
+  'session.agenda': SessionShown;
+  'session.end': SessionShown;
+  'session.knock': Done;
 }
 
 export type Verb = keyof Commands & keyof Answers;

@@ -5,7 +5,7 @@ import type { OwnMedia } from '../devices/own_media.svelte';
 import { Connection, type ConnectionState, type Identity } from '../protocol/connection';
 import { newDevice, newKey } from '../protocol/identity';
 import { type Answer, type Push, retryDelayMs, worthRetrying } from '../protocol/verbs';
-import type { LogEvent, Refusal } from '../protocol/wire';
+import type { LogEvent, Refusal, Session } from '../protocol/wire';
 import { compareIds } from './ids';
 import { fold, type Line, withOutbox } from './messages';
 import {
@@ -25,8 +25,10 @@ import {
   sending,
 } from './outbox';
 import { OutboxStore } from './outbox_store';
+import { type Change, type Changed, change, currentOf, type SessionVerb } from './session_requests';
 import {
   cursorOf,
+  isSessionEvent,
   joined,
   loggedPush,
   pagedBack,
@@ -35,6 +37,9 @@ import {
   personChanged,
   type RoomState,
   readChanged,
+  type SessionEvent,
+  sessionAnswered,
+  zoneChanged,
 } from './state';
 
 /** The first page: a screen or two. */
@@ -50,6 +55,12 @@ const READ_MS = 400;
 /** A gap right after a gap: the server is asked again, but not in a loop. */
 const GAP_PAUSE_MS = 500;
 
+/** A change of a session whose answer got lost waits so long for the room to be there again. */
+const BACK_MS = 30_000;
+
+/** Heard just now; what is read of the past is no news. */
+export type News = { kind: 'session'; event: SessionEvent } | { kind: 'knock'; by: string };
+
 export type RoomProblem = { code: string; message: string };
 
 export class LiveRoom {
@@ -61,6 +72,7 @@ export class LiveRoom {
   entered = $state(false);
   problem = $state.raw<RoomProblem | null>(null);
   loadingOlder = $state(false);
+  news = $state.raw<News | null>(null);
   readonly call: LiveCall;
 
   readonly lines: Line[] = $derived.by(() => {
@@ -87,6 +99,7 @@ export class LiveRoom {
   #typingStop: ReturnType<typeof setTimeout> | undefined;
   #readTimer: ReturnType<typeof setTimeout> | undefined;
   #readSaid: string | null = null;
+  #waitingForRoom = new Set<(back: boolean) => void>();
   /** Counts the visits to the room, so that what an older one still awaited is not applied. */
   #visit = 0;
 
@@ -163,6 +176,7 @@ export class LiveRoom {
     if (this.#store === null) await this.#restoreOutbox(this.state.you.person);
     if (visit !== this.#visit) return;
     this.entered = true;
+    for (const back of this.#waitingForRoom) back(true);
     this.call.dispatch({ on: 'joined', answer });
     const early = this.#early ?? [];
     this.#early = null;
@@ -241,6 +255,9 @@ export class LiveRoom {
       case 'typing':
         this.#setTyping(push.body.person, push.body.on);
         break;
+      case 'session.knock':
+        if (push.body.by !== state.you.person) this.news = { kind: 'knock', by: push.body.by };
+        break;
     }
   }
 
@@ -276,7 +293,10 @@ export class LiveRoom {
   #logged(state: RoomState, event: LogEvent): void {
     this.state = loggedPush(state, event);
     if (event.kind === 'chat.posted') this.#setTyping(event.by, false);
-    if (this.state.log.tail?.id === event.id) this.#see([event]);
+    if (this.state.log.tail?.id === event.id) {
+      this.#see([event]);
+      if (isSessionEvent(event)) this.news = { kind: 'session', event };
+    }
     if (this.state.log.mode === 'gap' && state.log.mode !== 'gap') this.#reenter(true);
   }
 
@@ -463,5 +483,49 @@ export class LiveRoom {
     if (this.#typingSaidAt === 0) return;
     this.#typingSaidAt = 0;
     if (this.#ready) void this.#connection.ask('chat.typing', { room: this.#slug, on: false });
+  }
+
+  // Sessions
+
+  /** A change of a session, carried out once however often it has to be asked for. `seen`: as the person saw it. */
+  async changeSession(seen: Session, wanted: Change): Promise<Changed> {
+    const way = {
+      ask: (asked: Change): Promise<Answer<SessionVerb>> => {
+        const { verb, ...fields } = asked;
+        return this.#connection.ask(verb, { room: this.#slug, ...fields });
+      },
+      back: () => this.#back(),
+      pause: (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms)),
+    };
+    const changed = await change(way, this.state?.you.person ?? '', seen, wanted);
+    if (this.state) {
+      const current = changed.ok ? changed.session : currentOf(changed.error, seen);
+      if (current !== null) this.state = sessionAnswered(this.state, current);
+    }
+    return changed;
+  }
+
+  /** Tells the other side that one is here. Null: done; else why not. */
+  async knock(): Promise<Refusal | null> {
+    const answer = await this.#connection.ask('session.knock', { room: this.#slug });
+    return answer.ok ? null : answer.error;
+  }
+
+  /** The profile has another time zone now. */
+  liveIn(tz: string): void {
+    if (this.state) this.state = zoneChanged(this.state, this.state.you.person, tz);
+  }
+
+  #back(): Promise<boolean> {
+    if (this.entered) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const done = (back: boolean) => {
+        clearTimeout(timer);
+        this.#waitingForRoom.delete(done);
+        resolve(back);
+      };
+      const timer = setTimeout(() => done(false), BACK_MS);
+      this.#waitingForRoom.add(done);
+    });
   }
 }

@@ -4,6 +4,7 @@
 import type { LogEvent, Refusal } from '../protocol/wire';
 import { compareIds, millisecondsOf } from './ids';
 import type { Entry } from './outbox';
+import { isSessionEvent, type SessionEvent } from './state';
 
 export interface Reaction {
   emoji: string;
@@ -48,7 +49,31 @@ export interface CallLine {
   seconds: number;
 }
 
-export type Line = Message | Removed | CallLine;
+/** What became of a session. */
+export interface SessionLine {
+  kind: 'session';
+  id: string;
+  at: number;
+  by: string;
+  event: SessionEvent;
+}
+
+export type Line = Message | Removed | CallLine | SessionLine;
+
+const SESSION_KINDS: ReadonlySet<string> = new Set<SessionEvent['kind']>([
+  'session.requested',
+  'session.confirmed',
+  'session.proposed',
+  'session.declined',
+  'session.rescheduled',
+  'session.cancelled',
+  'session.expired',
+  'session.started',
+  'session.extended',
+  'session.ended',
+  'session.no_show',
+  'session.agenda_set',
+]);
 
 /**
  * Lines in log order. A message stands at the place of its first version (L8). What happened to a message older than
@@ -88,7 +113,11 @@ export function fold(events: LogEvent[], older: boolean): Line[] {
           seconds: event.kind === 'call.ended' ? event.seconds : 0,
         });
         break;
-      default: // L7: kinds that we do not know
+      default: // L7: kinds that we do not know are not shown
+        if (isSessionEvent(event) && SESSION_KINDS.has(event.kind)) {
+          const { id, at, by } = event;
+          lines.set(id, { kind: 'session', id, at, by, event });
+        }
     }
   }
   for (const [ref, byEmoji] of reactions) {

@@ -4,6 +4,7 @@ import type { Joined, LogEvent } from '../protocol/wire';
 import { compareIds } from './ids';
 import { LogModel } from './log_model';
 import { fold } from './messages';
+import { SessionsModel, session } from './session_model';
 import {
   cursorOf,
   joined,
@@ -14,11 +15,13 @@ import {
   personChanged,
   type RoomState,
   readChanged,
+  sessionAnswered,
+  zoneChanged,
 } from './state';
 
 const PERSONS = ['mentor', 'mentee'];
 
-function answer(log: Joined['log']): Joined {
+function answer(log: Joined['log'], next: Joined['session'] = null): Joined {
   return {
     ok: true,
     you: { peer: 'p1', person: 'mentor', role: 'mentor', polite: false, leg: 0, media: null },
@@ -33,14 +36,15 @@ function answer(log: Joined['log']): Joined {
     })),
     peers: [],
     call: null,
-    session: null,
+    session: next,
     log,
     ice: { servers: [], policy: 'all', expires_at: 0 },
   };
 }
 
 type Happening = { do: 'post' | 'edit' | 'delete' | 'react' | 'call'; pick: number; by: number };
-type Act = Happening | { do: 'drop' | 'lose_push' | 'page_back' };
+type SessionAct = { do: 'session'; what: 'book' | 'move' | 'cancel' | 'agenda'; pick: number; by: number };
+type Act = Happening | SessionAct | { do: 'drop' | 'lose_push' | 'page_back' };
 
 const acts: fc.Arbitrary<Act> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('post' as const), pick: fc.nat(), by: fc.nat(1) }) },
@@ -49,6 +53,15 @@ const acts: fc.Arbitrary<Act> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constantFrom('edit' as const, 'delete' as const, 'react' as const, 'call' as const),
       pick: fc.nat(),
+      by: fc.nat(1),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('session' as const),
+      what: fc.constantFrom('book' as const, 'move' as const, 'cancel' as const, 'agenda' as const),
+      pick: fc.nat(500),
       by: fc.nat(1),
     }),
   },
@@ -91,9 +104,10 @@ function resume(
   model: LogModel,
   pushesMeanwhile: () => LogEvent[],
   limit: number,
+  planned: Joined['session'],
 ): RoomState {
   const cursor = cursorOf(state.log);
-  let next = joined(state, answer(model.after(cursor.id, limit)), cursor);
+  let next = joined(state, answer(model.after(cursor.id, limit), planned), cursor);
   while (next.log.mode === 'catching_up') {
     const tail = next.log.tail?.id ?? null;
     for (const push of pushesMeanwhile()) next = loggedPush(next, push);
@@ -108,11 +122,19 @@ describe('the room as a client keeps it', () => {
     fc.assert(
       fc.property(fc.array(acts, { maxLength: 60 }), fc.integer({ min: 1, max: 8 }), (script, limit) => {
         const model = new LogModel();
+        const sessions = new SessionsModel();
         let state = joined(null, answer(model.newest(limit)), null);
         let connected = true;
         script.forEach((act, count) => {
           if (act.do === 'drop') connected = false;
-          else if (act.do === 'page_back') {
+          else if (act.do === 'session') {
+            const told = sessions.happen(act.what, act.pick, PERSONS[act.by] ?? '', `key-${count}`);
+            const event = told && model.append(told);
+            if (event && connected) {
+              state = loggedPush(state, event);
+              expect(state.session).toEqual(sessions.next);
+            }
+          } else if (act.do === 'page_back') {
             const first = state.log.events[0];
             if (connected && first) state = pagedBack(state, { ok: true, ...model.before(first.id, limit) });
           } else if (act.do === 'lose_push') {
@@ -132,11 +154,14 @@ describe('the room as a client keeps it', () => {
                   ? [happen(model, { do: 'post', pick: 0, by: 1 }, 2_000 + count * 3 + extra)]
                   : []) as LogEvent[],
               limit,
+              sessions.next,
             );
             connected = true;
           }
         });
-        state = resume(state, model, () => [], limit);
+        if (connected) expect(state.session).toEqual(sessions.next);
+        state = resume(state, model, () => [], limit, sessions.next);
+        expect(state.session).toEqual(sessions.next);
         expect(state.log.mode).toBe('live');
         expect(cursorOf(state.log).id).toBe(model.tail?.id ?? null);
         const from = state.log.older ? (state.log.events[0]?.id ?? '') : '';
@@ -233,13 +258,62 @@ describe('the room as a client keeps it', () => {
   it('L7: kinds that a client does not know are kept in the chain and not shown', () => {
     const model = new LogModel();
     const state = joined(null, answer(model.newest(50)), null);
-    const strange = model.append({ kind: 'session.confirmed', by: 'system', key: 's' } as never);
+    const strange = model.append({
+      kind: 'session.dreamt_of',
+      by: 'system',
+      key: 's',
+      session: session(),
+    } as never);
     const after = loggedPush(
       loggedPush(state, strange),
       model.append({ kind: 'chat.posted', text: 'a', by: 'mentee', key: 'a' }),
     );
     expect(after.log.mode).toBe('live');
     expect(fold(after.log.events, false)).toHaveLength(1);
+  });
+
+  it('S4: of one session the greater rev wins, whether a join or a push is the stale one', () => {
+    const log = new LogModel();
+    const sessions = new SessionsModel();
+    const booked = log.append(sessions.happen('book', 5, 'mentor', 's') as never);
+    const before = sessions.next;
+    let state = joined(null, answer(log.newest(50), before), null);
+    const moved = log.append(sessions.happen('move', 9, 'mentee', 'm') as never);
+    state = loggedPush(state, moved);
+    const stale = joined(state, answer(log.after(moved.id, 50), before), cursorOf(state.log));
+    expect(stale.session).toEqual(sessions.next);
+    const ahead = joined(null, answer(new LogModel().newest(50), sessions.next), null);
+    expect(loggedPush(ahead, booked).session, 'a join that was ahead of the log').toEqual(sessions.next);
+    const late = { ...moved, next: session({ id: 'an earlier one that is over by now' }) } as LogEvent;
+    const further = joined(
+      null,
+      answer(new LogModel().newest(50), { ...sessions.next, rev: 9 } as never),
+      null,
+    );
+    expect(loggedPush(further, late).session, 'an entry that a join was ahead of').toBe(further.session);
+    const cancelled = loggedPush(state, log.append(sessions.happen('cancel', 0, 'mentor', 'c') as never));
+    expect(loggedPush(cancelled, booked).session, 'an entry that was seen before').toBe(null);
+  });
+
+  it('history says nothing of the session that is next', () => {
+    const log = new LogModel();
+    const sessions = new SessionsModel();
+    log.append(sessions.happen('book', 5, 'mentor', 's') as never);
+    log.append({ kind: 'chat.posted', text: 'a', by: 'mentee', key: 'a' });
+    const state = joined(null, answer(log.newest(1)), null);
+    const paged = pagedBack(state, { ok: true, ...log.before(state.log.events[0]?.id ?? '', 50) });
+    expect(paged.session).toBe(null);
+    expect(fold(paged.log.events, false).map(({ kind }) => kind)).toEqual(['session', 'message']);
+  });
+
+  it('the answer to a request counts at once, if it is about the session that is shown and newer', () => {
+    const shown = session({ rev: 3 });
+    const state = joined(null, answer(new LogModel().newest(50), shown), null);
+    const after = session({ rev: 4, agenda: 'new' });
+    expect(sessionAnswered(state, after).session).toEqual(after);
+    expect(sessionAnswered(state, session({ rev: 3, agenda: 'old' }))).toBe(state);
+    expect(sessionAnswered(state, session({ rev: 9, id: 'other' }))).toBe(state);
+    expect(sessionAnswered(state, session({ rev: 4, state: 'cancelled' }))).toBe(state);
   });
 
   it('R5: away and here are one peer, gone is none, and oneself is never among them', () => {
@@ -262,6 +336,14 @@ describe('the room as a client keeps it', () => {
   it('R1: online is what was last pushed', () => {
     const state = personChanged(joined(null, answer(new LogModel().newest(50)), null), 'mentee', false);
     expect(state.people.find(({ person }) => person === 'mentee')?.online).toBe(false);
+  });
+
+  it('a time zone that somebody takes is theirs alone', () => {
+    const state = zoneChanged(joined(null, answer(new LogModel().newest(50)), null), 'mentor', 'Asia/Tokyo');
+    expect(state.people.map(({ person, tz }) => [person, tz])).toEqual([
+      ['mentor', 'Asia/Tokyo'],
+      ['mentee', 'UTC'],
+    ]);
   });
 
   it('L10: read marks only go forward', () => {

@@ -13,6 +13,7 @@ import type {
   PeerShown,
   PersonShown,
   RoomShown,
+  Session,
   You,
 } from '../protocol/wire';
 import { compareIds } from './ids';
@@ -24,8 +25,16 @@ export interface RoomState {
   /** In the order in which they were first seen; gone ones are not kept. */
   peers: PeerShown[];
   call: CallShown | null;
+  /** The live one, else the next one. */
+  session: Session | null;
   ice: IceShown;
   log: LogState;
+}
+
+export type SessionEvent = Extract<LogEvent, { kind: `session.${string}` }>;
+
+export function isSessionEvent(event: LogEvent): event is SessionEvent {
+  return event.kind.startsWith('session.') && 'session' in event;
 }
 
 export interface LogState {
@@ -62,10 +71,11 @@ export function cursorOf(log: LogState): Cursor {
 /** The answer to `room.join`; `before` is what was there, and counts only if the join carried its cursor. */
 export function joined(before: RoomState | null, answer: Joined, cursor: Cursor | null): RoomState {
   const { you, room, people, peers, call, ice } = answer;
+  const session = newer(before?.session ?? null, answer.session);
   const continued =
     before !== null && cursor !== null && answer.log.reset === null && cursor.epoch === answer.log.epoch;
   const log = continued ? resumed(before.log, answer.log) : fresh(before?.log ?? null, answer.log);
-  return { you, room, people, peers, call, ice, log };
+  return { you, room, people, peers, call, session, ice, log };
 }
 
 function fresh(before: LogState | null, answer: Joined['log']): LogState {
@@ -113,8 +123,11 @@ export function pagedBack(state: RoomState, page: Paged): RoomState {
 
 export function loggedPush(state: RoomState, event: LogEvent): RoomState {
   const call = callAfter(state.call, event);
+  const session = sessionAfter(state, event);
   const log = pushed(state.log, event);
-  return log === state.log && call === state.call ? state : { ...state, log, call };
+  return log === state.log && call === state.call && session === state.session
+    ? state
+    : { ...state, log, call, session };
 }
 
 /** L2: the one path of every entry. `prev` proves that nothing is missing. */
@@ -175,6 +188,30 @@ function callAfter(call: CallShown | null, event: LogEvent): CallShown | null {
   return call;
 }
 
+/** `next` of an event is what a fresh join would say; one that was seen already says nothing of now. */
+function sessionAfter({ session, log }: RoomState, event: LogEvent): Session | null {
+  if (!isSessionEvent(event)) return session;
+  if (log.tail !== null && compareIds(event.id, log.tail.id) <= 0) return session;
+  if (event.session.id === session?.id && event.session.rev < session.rev) return session;
+  return newer(session, event.next ?? null);
+}
+
+/** S4: of one session the greater `rev` is the later one, whichever way it came. */
+function newer(known: Session | null, told: Session | null): Session | null {
+  return known !== null && known.id === told?.id && known.rev > told.rev ? known : told;
+}
+
+/** The answer to a request of one's own, which may be quicker than its event. What comes after it is the event's to say. */
+export function sessionAnswered(state: RoomState, session: Session): RoomState {
+  const known = state.session;
+  if (known?.id !== session.id || known.rev >= session.rev || !isOpen(session)) return state;
+  return { ...state, session };
+}
+
+export function isOpen({ state }: Session): boolean {
+  return state === 'requested' || state === 'confirmed' || state === 'live';
+}
+
 /** R5: one entry per device in the room. */
 export function peerChanged(state: RoomState, push: PeerPush): RoomState {
   if (push.peer === state.you.peer) return state;
@@ -190,6 +227,11 @@ export function peerChanged(state: RoomState, push: PeerPush): RoomState {
 
 export function personChanged(state: RoomState, person: string, online: boolean): RoomState {
   return { ...state, people: state.people.map((p) => (p.person === person ? { ...p, online } : p)) };
+}
+
+/** What somebody has just said of their own clock; the others read it when they join. */
+export function zoneChanged(state: RoomState, person: string, tz: string): RoomState {
+  return { ...state, people: state.people.map((p) => (p.person === person ? { ...p, tz } : p)) };
 }
 
 /** L10: read marks only go forward. */

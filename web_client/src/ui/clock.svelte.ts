@@ -1,30 +1,21 @@
-/** Times as people read them. The screens' only clock: it ticks on the minute. */
+/** Times as people read them. The screens' only clock: it ticks on the minute, and when the page is looked at again. */
+import { wallIn } from './sessions/time';
 import { words } from './words';
 
 export const clock = $state({ now: Date.now() });
 
+let next: ReturnType<typeof setTimeout>;
+
 function tick(): void {
+  clearTimeout(next);
   clock.now = Date.now();
-  setTimeout(tick, 60_000 - (clock.now % 60_000) + 20);
+  next = setTimeout(tick, 60_000 - (clock.now % 60_000) + 20);
 }
 tick();
+// A device that slept, or a page that was behind others, has missed minutes.
+document.addEventListener('visibilitychange', tick);
 
-const timeFormats = new Map<string, Intl.DateTimeFormat>();
-
-export function timeIn(at: number, tz?: string): string {
-  const key = tz ?? '';
-  let format = timeFormats.get(key);
-  if (!format) {
-    const options: Intl.DateTimeFormatOptions = { hour: 'numeric', minute: '2-digit' };
-    try {
-      format = new Intl.DateTimeFormat(undefined, tz ? { ...options, timeZone: tz } : options);
-    } catch {
-      format = new Intl.DateTimeFormat(undefined, options); // a zone that this browser does not know
-    }
-    timeFormats.set(key, format);
-  }
-  return format.format(at);
-}
+export { timeIn } from './sessions/time';
 
 /** The local calendar day, as a key that can be compared. */
 export function dayOf(at: number): string {
@@ -51,5 +42,5 @@ export function dayName(at: number, now: number): string {
 }
 
 export function sameWallClock(a: string, b: string, now: number): boolean {
-  return timeIn(now, a) === timeIn(now, b);
+  return wallIn(now, a) === wallIn(now, b);
 }

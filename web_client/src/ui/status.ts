@@ -1,4 +1,4 @@
-/** The one sentence of the status region: the most important thing to know now. */
+/** The one sentence of the status region: the most important thing to know now. `news` is heard where nothing is wrong. */
 import type { CallState } from '../call/state';
 import { shown, told } from '../call/told';
 import type { ConnectionState } from '../protocol/connection';
@@ -6,11 +6,21 @@ import type { RoomState } from '../room/state';
 import { nameOf, partnerOf, whereIs } from './people';
 import { words } from './words';
 
+const CALM: ReadonlySet<ReturnType<typeof told>['kind']> = new Set([
+  'idle',
+  'connected',
+  'ended',
+  'waiting',
+  'declined',
+  'unanswered',
+]);
+
 export function statusText(
   room: RoomState | null,
   link: ConnectionState,
   offline: boolean,
   call: CallState,
+  news: string | null = null,
 ): string {
   const w = words.status;
   if (link.kind === 'stopped') {
@@ -20,6 +30,7 @@ export function statusText(
   if (room === null) return offline ? w.offline : w.opening;
   const now = told(call);
   if (offline) return shown(call) === 'connected' ? w.offlineInCall : w.offline;
+  if (news !== null && CALM.has(now.kind)) return news;
   const name = (person: string) => nameOf(room, person);
   const partner = partnerOf(room);
   switch (now.kind) {

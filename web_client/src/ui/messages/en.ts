@@ -6,6 +6,7 @@ import type { Figures as CheckFigures, Verdict, Way } from '../../call/network_c
 import type { Direction, Figures, Grade } from '../../call/quality';
 import type { EndReason } from '../../call/state';
 import type { CaptureProblem, Kind } from '../../devices/capture';
+import type { SessionEvent } from '../../room/state';
 
 export interface Problem {
   title: string;
@@ -188,6 +189,14 @@ function duration(seconds: number): string {
   return minutes === 1 ? '1 minute' : `${minutes} minutes`;
 }
 
+function hours(count: number): string {
+  return count === 1 ? '1 hour' : `${count} hours`;
+}
+
+function sign(days: number): string {
+  return days < 0 ? '−' : '+';
+}
+
 // What people are told of the connection: words first, then figures.
 
 const grades: Record<Grade, string> = { good: 'good', fair: 'fair', weak: 'weak' };
@@ -255,6 +264,89 @@ function qualityPath(figures: Figures): { label: string; value: string }[] {
   return rows.flatMap(([label, value]) => (value === null ? [] : [{ label, value }]));
 }
 
+// Sessions in the room: what happened, in words. `when` gives the time for both sides.
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function span(minutes: number): string {
+  const days = Math.floor(minutes / 1440);
+  if (days >= 2) return `${days} days`;
+  const hours = Math.floor(minutes / 60);
+  if (hours >= 24) return '1 day';
+  if (hours === 0) return minutes === 1 ? '1 minute' : `${minutes} minutes`;
+  const rest = minutes % 60;
+  const whole = hours === 1 ? '1 hour' : `${hours} hours`;
+  return rest === 0 ? whole : `${hours} h ${rest} min`;
+}
+
+function because(reason: string | undefined): string {
+  return reason ? ` Reason: ${reason}` : '';
+}
+
+function movedSession(
+  event: Extract<SessionEvent, { kind: 'session.rescheduled' }>,
+  by: string,
+  when: When,
+): string {
+  const { old, new: now } = event;
+  if (event.by === 'system')
+    return `The clocks have new rules there: the session is now on ${when(now.start)}.`;
+  if (old.start === now.start)
+    return `${by} changed the session to ${span(now.minutes)}.${because(event.reason)}`;
+  const length = old.minutes === now.minutes ? '' : `, ${span(now.minutes)}`;
+  const what = event.proposal ? 'took a proposed time: the session is now on' : 'moved the session to';
+  return `${by} ${what} ${when(now.start)}${length}.${because(event.reason)}`;
+}
+
+type When = (start: number) => string;
+
+/** `brief`: for ears that can look at the rest. */
+function sessionHappened(
+  event: SessionEvent,
+  name: (person: string) => string,
+  when: When,
+  brief = false,
+): string {
+  const { session } = event;
+  const by = capital(name(event.by));
+  switch (event.kind) {
+    case 'session.requested':
+      return `${by} asked for a session on ${when(session.start)}, ${span(session.minutes)}.`;
+    case 'session.confirmed':
+      return `${by} accepted the session on ${when(session.start)}.`;
+    case 'session.proposed': {
+      const proposal = session.proposals.find(({ id }) => id === event.proposal);
+      const times = (proposal?.times ?? []).map(({ start }) => when(start)).join('; ');
+      const what = `${by} proposed ${proposal?.times.length === 1 ? 'another time' : 'other times'}`;
+      return brief ? `${what}.` : `${what}: ${times}.${because(proposal?.reason)}`;
+    }
+    case 'session.declined':
+      return event.proposal
+        ? `${by} closed a proposal. The session stays on ${when(session.start)}.`
+        : `${by} declined the session on ${when(session.start)}.`;
+    case 'session.rescheduled':
+      return movedSession(event, by, when);
+    case 'session.cancelled':
+      return `${by} cancelled the session on ${when(session.start)}.${because(event.reason)}`;
+    case 'session.expired':
+      return event.proposal
+        ? `Nobody took a proposed time. The session stays on ${when(session.start)}.`
+        : `Nobody answered in time: there is no session on ${when(session.start)}.`;
+    case 'session.started':
+      return 'The session began.';
+    case 'session.extended':
+      return `${by} extended the session by ${span(event.minutes)}.`;
+    case 'session.ended':
+      return event.by === 'system' ? 'The session is over.' : `${by} ended the session.`;
+    case 'session.no_show':
+      return `${capital(event.who.map(name).join(' and '))} did not come to the session on ${when(session.start)}.`;
+    case 'session.agenda_set':
+      return session.agenda === '' ? `${by} removed the agenda.` : `${by} set the agenda: ${session.agenda}`;
+  }
+}
+
 export const en = {
   language: 'en',
   product: 'telementor',
@@ -279,16 +371,12 @@ export const en = {
     hello: (name: string) => `Good to see you, ${name}.`,
     none: 'You have no room yet. The person who runs your programme makes one.',
     loading: 'Loading your rooms…',
-    open: 'Open',
-    roles: { mentor: 'You are the mentor', mentee: 'You are the mentee', guest: 'You are a guest' },
     logout: 'Log out',
   },
 
   room: {
     loading: 'Opening the room…',
     back: 'My rooms',
-    notPlanned: 'No session is planned.',
-    openAnyway: 'Write or call at any time.',
     you: 'You',
     times: (own: string, other: string, name: string) => `${own} for you, ${other} for ${name}`,
     sameTime: (own: string) => `${own} for both of you`,
@@ -444,6 +532,49 @@ export const en = {
     presence: (name: string, where: string) => `${name} is ${where}.`,
   },
 
+  /** Sessions, as the room shows them. */
+  session: {
+    label: 'Session', // (name)
+    length: span,
+    next: (inMin: number) => `Next session in ${span(inMin)}`,
+    canStart: (inMin: number) => `The session can start: it is planned in ${span(inMin)}`,
+    begun: (sinceMin: number) =>
+      sinceMin === 0 ? 'It is time for the session' : `The session was to start ${span(sinceMin)} ago`,
+    live: (leftMin: number) => `The session is under way: ${span(leftMin)} left`,
+    left: (leftMin: number) => (leftMin > 0 ? `${span(leftMin)} left` : 'The planned time is over'),
+    over: 'The time of the session is over.',
+    notPlanned: 'No session is planned.',
+    last: {
+      ended: (when: string) => `The last session was on ${when}.`,
+      cancelled: (when: string) => `The session on ${when} was cancelled.`,
+      declined: (when: string) => `The session on ${when} was declined.`,
+      expired: (when: string) => `Nobody answered the request for ${when}.`,
+      no_show: (when: string) => `The session on ${when} did not take place.`,
+    },
+    openAnyway: 'Write or call at any time.',
+    movedBy: (name: string) => (name === en.room.you ? 'You moved it' : `Moved by ${name}`),
+    was: 'was',
+    ownTime: (day: string, time: string) => `${day}, ${time}`,
+    following: 'Book the next session', // (name)
+    again: 'Propose again', // (name)
+    answerWanted: 'Session: an answer is wanted', // (name)
+    knock: (name: string) => `Let ${name} know I am here`, // (name)
+    knocked: (name: string) => `${name} has been told.`,
+    knockAgain: (seconds: number) =>
+      `You can do so again in ${seconds === 1 ? '1 second' : `${seconds} seconds`}.`,
+    knocks: (name: string) => `${name} is here and would like you to come.`,
+    knockTitle: (name: string) => `${name} is here`,
+    late: 'Running late', // (name)
+    later: (minutes: number) => `${minutes} minutes later`, // (name)
+    lateReason: 'Running late',
+    alone: (name: string) => `${name} has not come yet. What would you like to do?`,
+    wait: 'Keep waiting', // (name)
+    end: 'End session', // (name)
+    more: (minutes: number) => `${minutes} more minutes`, // (name)
+    continueLater: 'Continue later', // (name)
+    happened: sessionHappened,
+  },
+
   chat: {
     label: 'Chat',
     conversation: 'Conversation', // (name)
@@ -494,6 +625,185 @@ export const en = {
     entry: (name: string, time: string) => `${name}, ${time}`,
     system: 'telementor',
     someone: 'Someone',
+  },
+
+  sessions: {
+    noAnswer: 'The server did not answer. What you entered is still here: try again in a moment.',
+    plan: 'Plan a session', // (name)
+    move: 'Move session', // (name)
+    propose: 'Propose other times', // (name)
+    planWith: (name: string) => `Plan a session with ${name}`, // (name)
+    moveWith: (name: string) => `Move the session with ${name}`, // (name)
+    proposeTo: (name: string) => `Propose times to ${name}`, // (name)
+    now: (when: string) => `Now: ${when}`,
+    told: {
+      book: (name: string) => `The time that you choose is held at once, and ${name} is asked.`,
+      move: (name: string) => `The session moves to the time that you choose, and ${name} is told at once.`,
+      propose: (name: string) => `Choose up to five. The session stays where it is until ${name} takes one.`,
+    },
+    minutes: 'Length', // (name)
+    inMinutes: (minutes: number) => (minutes % 60 === 0 ? hours(minutes / 60) : `${minutes} minutes`),
+    agenda: 'What is it about? (optional)', // (name)
+    reason: 'Say why (optional)', // (name)
+    outside: 'Also outside working hours', // (name)
+    zones: (own: string, other: string, name: string) => `Yours: ${own} · ${name}: ${other}`,
+    oneZone: (own: string) => `Both of you: ${own}`,
+    zone: (city: string, offset: string) => `${city} (${offset})`,
+    earlier: 'Earlier week', // (name)
+    later: 'Later week', // (name)
+    grid: 'Times that are free for both', // (name)
+    gridKeys: 'Arrow keys go from time to time, Page Up and Page Down from week to week, Enter chooses.',
+    looking: 'Looking for times that are free for both…',
+    noneFree: 'Nothing is free for both in this week.',
+    onlyOutside: (count: number) =>
+      count === 1
+        ? 'In this week only one time is free for both, outside of working hours.'
+        : `In this week ${count} times are free for both, all outside of working hours.`,
+    dayEmpty: 'nothing free',
+    days: 'Days of this week', // (name)
+    shift: (days: number) =>
+      Math.abs(days) === 1 ? `${sign(days)}1 day` : `${sign(days)}${Math.abs(days)} days`,
+    bothTimes: (own: string, ownCity: string, other: string, otherCity: string, name: string) =>
+      `${own} ${ownCity} (your time) · ${other} ${otherCity} (${name})`,
+    sameTime: (own: string, city: string) => `${own} ${city}, for both of you`,
+    slot: (day: string, own: string, other: string | null, name: string) =>
+      other === null ? `${day}, ${own} for both of you` : `${day}, ${own} your time, ${other} for ${name}`,
+    outsideHoursOf: (names: string[], own: boolean) =>
+      `${[...(own ? ['your'] : []), ...names.map((name) => `${name}’s`)].join(' and ')} hours`,
+    outsideMark: (whose: string) => `outside ${whose}`,
+    outsideYours: 'outside yours',
+    outsideTheirs: (name: string) => `outside ${name}’s`,
+    outsideBoth: 'outside both',
+    nowMark: 'now',
+    isNow: 'the time of the session now',
+    typed: 'Type date and time', // (name)
+    typedAt: (city: string) => `Date and time in ${city}`, // (name)
+    typedButton: { book: 'Book this time', move: 'Move to this time', propose: 'Add this time' }, // (name)
+    typedMissing: 'Enter a date and a time.',
+    chosen: 'Your times', // (name)
+    take: (when: string) => `Remove ${when}`, // (name)
+    enough: 'Five times are chosen: remove one to choose another.',
+    proposeButton: (count: number) => (count === 1 ? 'Propose this time' : `Propose these ${count} times`), // (name)
+    working: 'One moment…',
+    movedMeanwhile: (name: string | null, when: string) =>
+      name === null
+        ? `The session was moved meanwhile to ${when}.`
+        : `${name} moved it meanwhile to ${when}.`,
+    changedMeanwhile: (when: string) => `The session has been changed meanwhile; it is at ${when}.`,
+    overMeanwhile: 'The session does not take place any more.',
+    proposeMine: 'Propose my time instead', // (name)
+    bookMine: 'Plan a new one at this time', // (name)
+    twice: (when: string, offset: string) => `${when}, ${offset}`,
+    onlyProposals: 'This pair agrees on a new time first, so choose what you want to propose.',
+    done: {
+      book: (name: string, when: string) => `${name} is asked for a session: ${when}.`,
+      move: (name: string, when: string) => `The session moved to ${when}. ${name} is told.`,
+      agreed: (name: string, when: string) =>
+        `${name} had proposed this time as well: the session is at ${when}.`,
+      propose: (name: string, count: number) =>
+        count === 1 ? `One time is proposed to ${name}.` : `${count} times are proposed to ${name}.`,
+    },
+  },
+
+  portal: {
+    waits: 'Waits for your answer', // (name)
+    newAsk: 'Something new waits for your answer.',
+    pairs: 'My pairs', // (name)
+    settings: 'Settings', // (name)
+    partnerRole: { mentor: 'Your mentor', mentee: 'Your mentee', guest: 'A guest' },
+    online: 'online',
+    offline: 'not here right now',
+    enter: 'Enter the room',
+    unread: (count: number) =>
+      count === 1 ? '1 unread message' : `${count > 98 ? '99 or more' : count} unread messages`,
+    next: 'Next session',
+    nothing: 'Nothing is planned.',
+    live: 'Takes place now',
+    begun: 'Has begun',
+    about: (agenda: string) => `About: ${agenda}`,
+    waitsFor: (name: string) => `Waits for ${name}’s answer`,
+    youProposed: (name: string, count: number) =>
+      count === 1 ? `You proposed another time to ${name}.` : `You proposed ${count} times to ${name}.`,
+    takeBack: 'Take it back', // (name)
+    more: (count: number) => (count === 1 ? '1 more session' : `${count} more sessions`),
+    asks: (name: string) => `${name} asks for a session`,
+    moved: (name: string) => `${name} moved the session`,
+    proposes: (name: string) => `${name} proposes another time`,
+    instead: (when: string) => `Instead of ${when}`,
+    accept: 'Accept', // (name)
+    decline: 'Decline', // (name)
+    none: 'None of these', // (name)
+    acceptTime: (when: string) => `Accept ${when}`, // (name)
+    cancel: 'Cancel session', // (name)
+    cancelTitle: (name: string) => `Cancel the session with ${name}?`, // (name)
+    declineTitle: (name: string) => `Decline the session with ${name}?`, // (name)
+    cancelText: (name: string) =>
+      `It will not take place, and ${name} is told at once. To keep it at another time, move it instead.`,
+    declineText: (name: string) =>
+      `It will not take place, and ${name} is told at once. To keep it at another time, propose one.`,
+    keep: 'Keep it', // (name)
+    reallyCancel: 'Cancel it', // (name)
+    reallyDecline: 'Decline it', // (name)
+    accepted: (name: string, when: string) => `Agreed: ${when}. ${name} is told.`,
+    declined: (name: string) => `You declined. ${name} is told.`,
+    declinedProposal: (name: string) =>
+      `You declined the proposal. ${name} is told, and the old time stands.`,
+    cancelled: (name: string) => `The session is cancelled. ${name} is told.`,
+    tookBack: 'Your proposal is taken back.',
+    stale: 'This has been changed meanwhile; here is how it is now.',
+    old: 'The server does not answer at the moment: this may have changed.',
+
+    zoneAsk: (device: string, profile: string) =>
+      `This device is in ${device}, your profile in ${profile}. Which time shall be yours?`,
+    zoneTake: (device: string) => `Use ${device}`, // (name)
+    zoneKeep: (profile: string) => `Stay with ${profile}`, // (name)
+    zoneTaken: (city: string) => `Your times are shown in ${city} time from now on.`,
+
+    hours: 'Working hours', // (name)
+    hoursWhy: (city: string) =>
+      `The times you are offered for, in ${city} time. Sessions outside of them are possible all the same.`,
+    hoursNever: 'So far every day from 08:00 to 20:00 counts.',
+    hoursWeek: 'Every week', // (name)
+    hoursFree: 'no sessions',
+    hoursExceptions: 'Other hours on single days', // (name)
+    hoursAddException: 'Add a day', // (name)
+    hoursDate: 'Day', // (name)
+    hoursRemoveDay: (day: string) => `Remove ${day}`, // (name)
+    hoursAdd: (day: string) => `Add hours on ${day}`, // (name)
+    hoursRemove: (day: string, number: number) => `Remove hours ${number} on ${day}`, // (name)
+    hoursFrom: (day: string, number: number) => `${day}, from, ${number}`, // (name)
+    hoursTo: (day: string, number: number) => `${day}, to, ${number}`, // (name)
+    hoursSave: 'Save hours', // (name)
+    hoursStandard: 'Back to every day', // (name)
+    hoursSaved: 'Your working hours are saved.',
+    hoursOrder: (day: string) => `${day}: the end has to be after the beginning, and hours must not overlap.`,
+    hoursTwice: (day: string) => `${day} is there twice.`,
+    hoursNoDate: 'Choose a day for each exception, or remove it.',
+    newDay: 'the new day',
+
+    feed: 'Calendar', // (name)
+    feedTitle: 'Your sessions in your own calendar', // (name)
+    feedWhy:
+      'Subscribe to a private address: your calendar then shows every session, and follows each move by itself.',
+    feedSecret: 'Whoever has this address can read when your sessions are. It is shown only now.',
+    feedMake: 'Make an address', // (name)
+    feedRemake: 'Make a new address', // (name)
+    feedAgain:
+      'You have an address. A new one ends it: calendars that subscribed to the old one stay as they are.',
+    feedAddress: 'Calendar address', // (name)
+    feedOpen: 'Open in the calendar app', // (name)
+    feedCopy: 'Copy address', // (name)
+    feedCopied: 'The address is copied.',
+    feedCopyFailed: 'Your browser does not allow copying: select the address and copy it.',
+    feedEnd: 'End the address', // (name)
+    feedEnded: 'No address leads to your sessions any more.',
+
+    profile: 'Language and time zone', // (name)
+    profileZone: 'Time zone', // (name)
+    profileLanguage: 'Language of mails', // (name)
+    profileSave: 'Save', // (name)
+    profileSaved: 'Your settings are saved.',
+    languages: { en: 'English', de: 'Deutsch', hi: 'हिन्दी' },
   },
 };
 
