@@ -20,7 +20,7 @@ import engineio
 from aiohttp import web
 from engineio import async_socket, exceptions, packet, payload
 
-from signaling.websocket import FINISH_S, Taken, WebSocket, accept
+from signaling.websocket import FINISH_S, Taken, Turn, WebSocket, accept
 
 STALL_S = 10.0
 """A socket that takes nothing for this long while something waits for it is cut, and its client resumes."""
@@ -368,7 +368,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
 
     def _accept(self, request: web.Request) -> WebSocket:
         most = self.server.max_http_buffer_size
-        return accept(request, most if self.known else min(most, UNKNOWN_MESSAGE_BYTES))
+        return accept(request, most if self.known else min(most, UNKNOWN_MESSAGE_BYTES), self.server.turn)
 
     def _carry(self, websocket: WebSocket) -> None:
         self.connected = self.upgraded = True
@@ -442,6 +442,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self._to_ping: deque[tuple[float, EngineSocket]] = deque()
         self._pinged: deque[tuple[float, EngineSocket]] = deque()
         self._ticking: asyncio.TimerHandle | None = None
+        self.turn = Turn()
         self.empty = asyncio.Event()
         """Whether every transport has ended."""
         self.admit = admit

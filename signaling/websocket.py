@@ -1,11 +1,10 @@
 """An established WebSocket (RFC 6455), from where aiohttp has read the request for it.
 
-Between a frame and whoever reads it there is no task, no queue and no timer, and a frame is written where it arises;
-aiohttp's own WebSocket keeps a task, a parser, a request and a response for each client, and wakes a reader for every
-message. The event loop writes once in a turn what was written to a connection in it. Nothing is compressed.
+Between a frame and whoever reads it there is no task, no queue and no timer. aiohttp's own WebSocket keeps a task, a parser,
+a request and a response for each client, and wakes a reader for every message. Nothing is compressed.
 
 aiohttp's part is to parse the request. That it lets go of the connection then is no interface of its own, nor is its masking
-in C; both stand in this file only, and tests/protocol/test_websocket.py looks at what comes of it.
+in C; both stand in this file only, and tests/integration/test_engine_io_protocol.py looks at what comes of it.
 """
 
 from __future__ import annotations
@@ -36,12 +35,33 @@ NORMAL, PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1000, 1002, 1007, 1009
 FINISH_S: Final = 5.0
 """A client gets this long to take what is left for it before its transport is cut."""
 
+AT_ONCE_BYTES: Final = 65_536
+"""More than this does not wait for the end of a turn: the transport has to say in time that it has enough."""
+
 PIECE_BYTES: Final = 64
 """What a piece of a message counts at least: a message in a million empty pieces is too big."""
 
 _head16 = Struct("!BBH").pack
 _head64 = Struct("!BBQ").pack
 _short = [bytes((_WHOLE_BINARY, size)) for size in range(126)]
+
+
+class Turn:
+    """What is written in one turn of the event loop leaves at its end, in one write to each connection: a write is a system
+    call, and whoever says something mostly hears the acknowledgement and the push of it in one turn."""
+
+    def __init__(self) -> None:
+        self._sockets: list[WebSocket] = []
+
+    def add(self, socket: WebSocket) -> None:
+        if not self._sockets:
+            asyncio.get_running_loop().call_soon(self._end)
+        self._sockets.append(socket)
+
+    def _end(self) -> None:
+        sockets, self._sockets = self._sockets, []
+        for socket in sockets:
+            socket.flush()
 
 
 class WebSocket(asyncio.Protocol):
@@ -57,12 +77,15 @@ class WebSocket(asyncio.Protocol):
     on_lost: Callable[[], None]
 
     __slots__ = (
-        "_cut", "_deaf", "_ended", "_needed", "_pieces", "_pieces_bytes", "_rest", "_transport",
-        "most_bytes", "on_lost", "on_message", "on_writable", "paused",
+        "_cut", "_deaf", "_ended", "_needed", "_out", "_out_bytes", "_pieces", "_pieces_bytes", "_rest",
+        "_transport", "_turn", "most_bytes", "on_lost", "on_message", "on_writable", "paused",
     )  # fmt: skip
 
-    def __init__(self, transport: asyncio.Transport, most_bytes: int) -> None:
+    def __init__(self, transport: asyncio.Transport, most_bytes: int, turn: Turn) -> None:
         self._transport = transport
+        self._turn = turn
+        self._out: list[bytes] = []
+        self._out_bytes = 0
         self.most_bytes = most_bytes
         self.paused = False
         self._ended = False
@@ -83,7 +106,7 @@ class WebSocket(asyncio.Protocol):
         if isinstance(message, str):
             self._write(_WHOLE_TEXT, message.encode())
         elif len(message) < 126:
-            self._transport.write(_short[len(message)] + message)
+            self._put(_short[len(message)] + message)
         else:
             self._write(_WHOLE_BINARY, message)
 
@@ -95,7 +118,21 @@ class WebSocket(asyncio.Protocol):
             head = _head16(first, 126, size)
         else:
             head = _head64(first, 127, size)
-        self._transport.write(head + payload)
+        self._put(head + payload)
+
+    def _put(self, frame: bytes) -> None:
+        if not self._out:
+            self._turn.add(self)
+        self._out.append(frame)
+        self._out_bytes += len(frame)
+        if self._out_bytes > AT_ONCE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """What was sent goes to the transport now."""
+        if self._out:
+            out, self._out, self._out_bytes = self._out, [], 0
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def close(self, code: int = NORMAL) -> None:
         """What was sent is still written. The connection ends when the other side has said so, too (section 7.1.1: else what
@@ -109,6 +146,7 @@ class WebSocket(asyncio.Protocol):
     def abort(self) -> None:
         """Ends it now, with what was not written yet."""
         self._ended = True
+        self._out = []
         self._transport.abort()
 
     # What comes
@@ -154,6 +192,7 @@ class WebSocket(asyncio.Protocol):
         first = data[at]
         if self._ended:
             if first & 0x0F == _CLOSE:
+                self.flush()
                 self._transport.close()
         elif first == _WHOLE_BINARY and self._pieces is None:
             self.on_message(bytes(payload))
@@ -166,6 +205,7 @@ class WebSocket(asyncio.Protocol):
         reset, and its last words with it."""
         self.close(code)
         self._deaf = True
+        self.flush()
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
@@ -198,6 +238,7 @@ class WebSocket(asyncio.Protocol):
         elif kind == _CLOSE:
             code = int.from_bytes(payload[:2], "big")
             self.close(code if 1000 <= code < 5000 else NORMAL)
+            self.flush()
             self._transport.close()
         elif kind == _PING and not self.paused:  # section 5.5.3: the newest is answered; to one who reads
             self._write(_FIN | _PONG, payload)
@@ -227,6 +268,7 @@ class WebSocket(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._ended = True
+        self._out = []
         if self._cut is not None:
             self._cut.cancel()
         self.on_lost()
@@ -239,7 +281,7 @@ class Taken(web.StreamResponse):
         raise ConnectionResetError("the connection is a WebSocket now")
 
 
-def accept(request: web.Request, most_bytes: int) -> WebSocket:
+def accept(request: web.Request, most_bytes: int, turn: Turn) -> WebSocket:
     """The opening handshake (section 4.2), and from then on the connection is ours: aiohttp has none any more. The three
     callbacks have to be set before anything is awaited. Raises HTTPBadRequest, and ConnectionError when the connection has
     ended."""
@@ -248,7 +290,7 @@ def accept(request: web.Request, most_bytes: int) -> WebSocket:
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the connection has ended")
     answer = _accepted(request)
-    socket = WebSocket(transport, most_bytes)
+    socket = WebSocket(transport, most_bytes, turn)
     transport.write(answer)
     transport.set_protocol(socket)
     transport.resume_reading()
