@@ -311,16 +311,15 @@ def _agenda(asked: _Asked, command: c.SessionAgenda) -> Change:
 
 
 def _end(asked: _Asked, _: c.SessionEnd) -> Change:
-    session, attendance = asked.session, asked.appointment.attendance
+    """Who came is what was measured: whoever says that it is over has not come by that."""
+    session = asked.session
     if session.state == "live":
         return _finished(asked.appointment, asked.person, asked.now)
     if session.state == "requested" or asked.now < session.start + asked.rules.alone_ms:
         raise Conflict(
             "This session has not begun: it can be moved or cancelled.", field="session", current=session
         )
-    came = tuple(sorted({*attendance.came, asked.person}))
-    waited = replace(asked.appointment, attendance=replace(attendance, came=came))
-    return _finished(waited, asked.person, asked.now)
+    return _finished(asked.appointment, asked.person, asked.now)
 
 
 _STEPS: dict[type[c.Strict], Callable[[_Asked, Any], Change]] = {
@@ -415,9 +414,15 @@ def withdraw(appointment: Appointment, now: int, rules: Rules) -> Change:
 
 
 def rederive(appointment: Appointment, now: int) -> Change | None:
-    """S6: the same wall time under new rules of its zone; None where nothing changes. Not for what has begun."""
+    """S6: the same wall time under new rules of its zone; None where nothing changes. Not for what has begun. One whose zone
+    is not in today's data (it was taken out, or another node has newer data) keeps its moment."""
     session = appointment.session
-    if not session.is_open or session.state == "live" or session.start <= now:
+    if (
+        not session.is_open
+        or session.state == "live"
+        or session.start <= now
+        or not zones.is_zone(session.tz)
+    ):
         return None
     start = zones.again(session.wall, session.tz, session.fold)
     if start == session.start:

@@ -104,18 +104,22 @@ class Post:
         return len(batch)
 
     async def _deliver(self, notice: Notice) -> None:
-        subject = await self._notices.subject(notice)
-        if subject is None or not await self._stands(notice, subject):
-            await self._done(notice, "dropped")
-            return
         try:
+            subject = await self._notices.subject(notice)
+            if subject is None or not await self._stands(notice, subject):
+                await self._done(notice, "dropped")
+                return
             mail = self._written(notice, subject)
             name = f"{notice.id:012d}-{notice.kind}-{subject.recipient.language[:8]}"
             await self._carrier.carry(mail.recipient, mail.content, name)
+        except Unavailable:
+            raise
         except (AddressError, RefusedError) as error:
             await self._done(notice, "dead", error)
         except NotTakenError as error:
             await self._again(notice, error)
+        except Exception as error:  # noqa: BLE001 - tried as others are; what it says may hold an address
+            await self._again(notice, NotTakenError(f"The mail cannot be written ({type(error).__name__})."))
         else:
             await self._done(notice, "sent")
 
@@ -164,6 +168,8 @@ class Post:
                 waiting = await self._notices.waiting()
             except Unavailable:
                 pass  # the figures stay as they were
+            except Exception:  # the node goes on
+                log.exception("what waits for the post could not be counted")
             else:
                 self._metrics.mails_dead.set(waiting.dead)
                 age_ms = 0 if waiting.oldest_ms is None else self._now_ms() - waiting.oldest_ms

@@ -114,9 +114,13 @@ class Reminders:
         return made
 
     async def _reminders(self, kind: ReminderKind, session: Upcoming) -> list[NewNotice]:
+        """A room whose part of the store is away now holds up no other: it is looked at again at the next turn."""
         there: Collection[str] = ()
         if kind == "reminder_10m":
-            value = live.decode((await self._log.live(session.slug)).blob)
+            try:
+                value = live.decode((await self._log.live(session.slug)).blob)
+            except Unavailable:
+                return []
             there = {peer.person for peer in value.peers.values() if peer.away_until is None}
         return [
             NewNotice(session.session, session.seq, person, kind)

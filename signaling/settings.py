@@ -613,7 +613,8 @@ def _origin(text: str) -> str:
         raise ValueError(text)
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise ValueError(text)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    name = parts.hostname.encode("idna").decode()  # also of a host in other letters (RFC 5891)
+    host = f"[{name}]" if ":" in name else name
     default = {"http": 80, "https": 443}[parts.scheme]
     port = "" if parts.port in {None, default} else f":{parts.port}"
     return f"{parts.scheme}://{host}{port}"

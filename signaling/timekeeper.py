@@ -4,6 +4,7 @@ node on which somebody enters or leaves a call looks at that room at once."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from importlib.metadata import version
 
@@ -28,6 +29,9 @@ ROUND_MS = 5_000
 
 ZONES_MS = 86_400_000
 """How often times are derived again; and at once by a node that comes with other zone data (S6)."""
+
+ZONES_TRY_MS = 300_000
+"""A node that fails or dies at it has had its turn after this long."""
 
 
 class Timekeeper:
@@ -66,7 +70,7 @@ class Timekeeper:
             try:
                 if await self._turns.take("sessions", ROUND_MS):
                     await self._round()
-                if await self._turns.take(self._zones, ZONES_MS):
+                if await self._turns.take(self._zones, ZONES_TRY_MS):
                     await self._rederive()
             except Unavailable:
                 pass  # who is away is said elsewhere
@@ -79,12 +83,8 @@ class Timekeeper:
             await self._hinted.wait()
             self._hinted.clear()
             while self._hints:
-                try:
-                    await self.observe(self._hints.pop())
-                except Unavailable:
-                    pass  # the next round finds it
-                except Exception:  # the node goes on
-                    log.exception("a session could not be looked at")
+                with contextlib.suppress(Unavailable):  # the next round finds it
+                    await self._look(self._hints.pop())
 
     async def observe(self, slug: str) -> None:
         """One room now. With its store away only what time alone brings. Raises `Unavailable` when the database is."""
@@ -98,18 +98,24 @@ class Timekeeper:
         last = ""
         while slugs := await self._schedule.rooms_due(after=last):
             for slug in slugs:
-                await self.observe(slug)
+                await self._look(slug)
             last = slugs[-1]
 
-    async def _rederive(self) -> None:
+    async def _look(self, slug: str) -> None:
+        """Whatever is wrong with this room holds up no other. Raises `Unavailable` when the database is."""
         try:
-            changes = await self._schedule.rederive()
-        except BaseException:
-            await self._turns.give_back(self._zones)
+            await self.observe(slug)
+        except Unavailable:
             raise
+        except Exception:
+            log.exception("a session could not be looked at", room=slug)
+
+    async def _rederive(self) -> None:
+        changes = await self._schedule.rederive()
         if changes:
             log.info("times of sessions were derived again", sessions=len(changes))
         self._tell(changes)
+        await self._turns.keep(self._zones, ZONES_MS)
 
     def _tell(self, changes: list[Change]) -> None:
         if changes:

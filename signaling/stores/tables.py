@@ -63,7 +63,8 @@ person: Final = Table(
     # Working hours (rooms/availability.py); null means that they were never said.
     Column("hours", JSON),
     # Of the secret address of somebody's calendar feed.
-    Column("feed_hash", LargeBinary(32), unique=True),
+    Column("feed_hash", LargeBinary(32)),
+    Index("uq_person_feed_hash", "feed_hash", unique=True),
 )
 
 pair: Final = Table(

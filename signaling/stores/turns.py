@@ -16,6 +16,10 @@ class Turns:
         """True for one node, the one whose turn it is; nobody has the next one before `every_ms` are over."""
         return bool(await self._store.run("SET", _name(task), self._node, "NX", "PX", every_ms))
 
+    async def keep(self, task: str, for_ms: int) -> None:
+        """It is done, and nobody has the next turn before `for_ms` are over."""
+        await self._store.run("SET", _name(task), self._node, "PX", for_ms)
+
     async def give_back(self, task: str) -> None:
         """It was not done: the next node that asks has the turn."""
         await self._store.run("DEL", _name(task))

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -501,6 +503,49 @@ async def test_the_migrations_make_exactly_the_tables(directory):
 
     async with directory._database.reading() as connection:
         assert await connection.run_sync(differences) == []
+
+
+async def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it(url, clock):
+    """People, rooms and what refers to them: an installation that has been used goes on with the next version."""
+    first = Database(url)
+    async with first._transaction(write=True) as connection:
+        await connection.run_sync(_migrate_to, "0001")
+        people = [("a", MARA), ("b", MIO)]
+        for id_, one in people:
+            await connection.execute(
+                sa.text(
+                    "INSERT INTO person (id, email, email_key, name, created_ms) VALUES (:i, :e, :e, :n, 1)"
+                ),
+                {"i": id_, "e": one.email, "n": one.name},
+            )
+        await connection.execute(
+            sa.text(
+                "INSERT INTO pair (id, programme_id, mentor_id, mentee_id, slug, created_ms)"
+                " VALUES ('p', 'default', 'a', 'b', 'slug', 1)"
+            )
+        )
+        await connection.execute(
+            sa.text(
+                "INSERT INTO audit (at_ms, actor, action, person_id, pair_id, detail)"
+                " VALUES (1, 'operator', 'pair.added', 'a', 'p', '{}')"
+            )
+        )
+    await first.close()
+    now = await Directory.open(url, clock)
+    room = await now.room("slug")
+    assert room is not None
+    assert [member.name for member in room.members] == [MARA.name, MIO.name]
+    assert room.moves == "free"
+    assert len(await now.changes_after(0)) == 1
+    await now.close()
+
+
+def _migrate_to(connection: sa.Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(databases.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def test_the_newest_migration_is_the_one_that_the_code_knows():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from rooms import commands as c
@@ -20,6 +21,8 @@ from signaling.mail_carriers import KEPT_FILES, MailFolder, NotTakenError
 from signaling.mail_carriers import MailServer as OurMailServer
 from signaling.settings import Secret, Settings
 from signaling.stores.notices import NewNotice
+from signaling.stores.tables import person
+from signaling.stores.tables import session as session_table
 from tests.support.condition import until
 from tests.support.mail_server import PASSWORD, USER, MailServer, mail_server
 from tests.support.planned import SENDER, Clock, Planned, planned
@@ -207,11 +210,11 @@ async def test_what_passes_is_tried_again_with_the_same_message_id(
     house: Planned, mailbox: MailServer, what: str
 ) -> None:
     if what == "recipient 4xx":
-        mailbox.on_recipient = lambda _: "450 later"
+        mailbox.on_recipient = lambda address: f"450 <{address}> later"
     if what == "recipient 530":
         mailbox.on_recipient = lambda _: "530 log in first"
     if what == "data 4xx":
-        mailbox.on_data = lambda _: "451 later"
+        mailbox.on_data = lambda mail: f"451 <{mail.recipients[0]}> later"
     mailbox.hang_up_after_data = what == "hang-up"
     password = "wrong" if what == "wrong password" else PASSWORD
     await house.book()
@@ -396,10 +399,6 @@ async def test_no_name_gets_out_of_its_place(house: Planned, mailbox: MailServer
 
 
 async def test_an_address_that_no_server_takes_is_dead(house: Planned, mailbox: MailServer) -> None:
-    import sqlalchemy as sa
-
-    from signaling.stores.tables import person
-
     async with house.directory.database.writing() as connection:
         for email, who in (
             ("mïo@example.org", house.pair.mentee),
@@ -410,6 +409,28 @@ async def test_an_address_that_no_server_takes_is_dead(house: Planned, mailbox: 
     await house.post(ours(mailbox)).deliver()
     assert await house.states() == {"dead": 1, "sent": 1}
     assert recipients(mailbox) == ["mara@xn--bcher-kva.example"]
+
+
+async def test_S5_a_mail_that_cannot_be_written_is_given_up_as_one_that_nobody_takes(
+    house: Planned, mailbox: MailServer
+) -> None:
+    """Whatever is wrong with it, its turn ends, and the others come to theirs."""
+    broken = await house.book("2027-03-04T15:00")
+    await house.book("2027-03-05T15:00")
+    async with house.directory.database.writing() as connection:
+        row = sa.update(session_table).where(session_table.c.id == broken.id)
+        await connection.execute(row.values(attendance=["?"]))
+    post_ = house.post(ours(mailbox))
+    with capture_logs() as logged:
+        await post_.deliver()
+    assert len(mailbox.taken) == 2
+    assert "The mail cannot be written (ValidationError)." in str(logged)
+    begun = house.clock.now
+    while (await house.states()).get("pending"):
+        house.clock.now += 30 * MINUTE_MS
+        await post_.deliver()
+        assert house.clock.now - begun <= DAY_MS + 60 * MINUTE_MS
+    assert await house.states() == {"dead": 2, "sent": 2}
 
 
 async def test_a_digest_holds_nothing_of_the_message_and_stands_until_read(

@@ -131,6 +131,25 @@ async def test_who_is_in_the_room_needs_no_last_reminder(house: Planned, store: 
     assert await reminded(house, store) == ["reminder_10m mentor"]
 
 
+async def test_a_room_that_cannot_be_asked_who_is_there_holds_up_no_other(
+    house: Planned, store: Store
+) -> None:
+    """As when a part of a Cluster is away; it is asked again at the next turn."""
+    away = house.pair
+    session = await house.agree()
+    there = await house.meet()
+    await house.agree()
+    await store.run("SET", f"{{{away.slug}}}:live", "no hash")
+    house.clock.now = session.start - 10 * MINUTE_MS
+    assert await node(house, store).remind() == 2
+    assert {who for kind, who in await house.kinds() if kind == "reminder_10m"} == {
+        there.mentor.id,
+        there.mentee.id,
+    }
+    await store.run("DEL", f"{{{away.slug}}}:live")
+    assert await node(house, store).remind() == 2
+
+
 async def test_more_sessions_than_are_read_in_one_go(
     house: Planned, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,10 +10,12 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from rooms import commands as c
@@ -22,12 +24,16 @@ from rooms.errors import Conflict, Forbidden, Gone, NotFound, Unavailable
 from rooms.ports import Draft, Request, RoomLog
 from rooms.schedule import BUCKET_MS, Rules
 from rooms.session import MINUTE_MS, Session
+from signaling import timekeeper
 from signaling.outbox import VERB, Outbox
 from signaling.stores import tables
 from signaling.stores.directory import Directory, Named, PairAdded
 from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.schedule import Present, Schedule
+from signaling.stores.turns import Turns
+from signaling.timekeeper import Timekeeper
+from tests.support.condition import until
 from tests.support.figures import measured
 from tests.support.postgres import Postgres
 from tests.support.postgres import postgres as postgres  # noqa: PLC0414 - a fixture
@@ -49,6 +55,7 @@ class Node:
 
     def __init__(self, directory: Directory, clock: Clock, rules: Rules) -> None:
         self.directory = directory
+        self.clock = clock
         self.schedule = Schedule(
             directory.database,
             rules=rules,
@@ -615,6 +622,70 @@ async def test_S5_every_event_is_in_the_log_once_and_in_order_whoever_brings_it(
     await asyncio.gather(*(outbox.empty() for outbox in outboxes))
     assert await in_log(room_log, pair.slug) == made
     assert (await node.schedule.backlog()).pending == 0
+
+
+# ------------------------------------------------------------------------------------------ the timekeeper
+
+
+@asynccontextmanager
+async def keeping_time(node: Node, valkey: str) -> AsyncIterator[Redis]:
+    """A timekeeper at work, with a store in which nobody has a turn yet."""
+    store = connect(valkey, 5)
+    assert isinstance(store.redis, Redis)
+    await store.redis.flushall()
+    keeper = Timekeeper(
+        node.schedule,
+        RedisRoomLog(store),
+        Turns(store, "one"),
+        rules=Rules(),
+        now_ms=node.clock,
+        on_changes=lambda _: None,
+    )
+    running = asyncio.create_task(keeper.run())
+    try:
+        yield store.redis
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await store.aclose()
+
+
+async def test_a_room_whose_sessions_cannot_be_read_holds_up_no_other(
+    node: Node, pair: PairAdded, clock: Clock, valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timekeeper, "LOOK_S", 0.01)
+    pairs = sorted([pair, await node.directory.add_pair(MAX, MARA)], key=lambda one: one.slug)
+    broken, whole = [await book(node, one, wall) for one, wall in zip(pairs, (THREE, FOUR), strict=True)]
+    clock.now = whole.end
+    async with node.directory.database.writing() as connection:
+        unreadable = sa.update(tables.session).where(tables.session.c.id == broken.id)
+        await connection.execute(unreadable.values(attendance=["?"]))
+    async with keeping_time(node, valkey):
+
+        async def over() -> bool:
+            return (await node.schedule.session(whole.by, whole.id)).state == "expired"
+
+        await until(over, "what time brings in the other room")
+
+
+async def test_S6_a_node_that_fails_to_derive_times_leaves_it_to_another_soon(
+    node: Node, pair: PairAdded, valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timekeeper, "LOOK_S", 0.01)
+    booked = await book(node, pair)
+    await shift(node, [booked], HOUR_MS)
+    name = f"{{nodes}}:turn:zones {version('tzdata')}"
+    async with keeping_time(node, valkey) as store:
+
+        async def done() -> bool:
+            return await store.pttl(name) > timekeeper.ZONES_TRY_MS
+
+        async with nothing_is_added_to(node, "room_outbox"):
+            await until(lambda: store.exists(name), "somebody's turn")
+            assert not await done()
+        await store.delete(name)  # the turn's time is over
+        await until(done, "the next one's work")
+        assert (await node.schedule.session(booked.by, booked.id)).start == booked.start
 
 
 # -------------------------------------------------------------------------------------- many at once (S3)

@@ -391,6 +391,16 @@ def test_whoever_waits_may_give_up_ten_minutes_after_the_start() -> None:
     assert ask(live(), "ada", c.SessionEnd, now=utc(THREE) + 1).session.state == "ended"
 
 
+@pytest.mark.parametrize(("there", "who"), [((), ("ada", "bea")), (("bea",), ("ada",))])
+def test_nobody_has_come_by_saying_that_the_other_has_not(
+    there: tuple[str, ...], who: tuple[str, ...]
+) -> None:
+    """Over HTTP it can be said from anywhere."""
+    seen = schedule.observe(agreed(), there, (), utc(THREE), RULES).appointment
+    change = ask(seen, "ada", c.SessionEnd, now=utc(THREE) + RULES.alone_ms)
+    assert (change.session.state, change.session.who) == ("no_show", who)
+
+
 def test_whoever_came_to_the_old_time_has_not_come_to_the_new_one() -> None:
     seen = schedule.observe(agreed(), ("ada", "bea"), (), utc(THREE), RULES).appointment
     moved = move(seen, "ada", FOUR, now=utc(THREE)).appointment
@@ -425,6 +435,8 @@ def test_S6_new_rules_of_a_zone_move_the_moment_and_not_the_wall_time() -> None:
     assert [event.by for event in change.events] == ["system"]
     assert schedule.rederive(appointment, NOW) is None
     assert schedule.rederive(other, utc(THREE) + HOUR_MS) is None, "not what has begun"
+    nowhere = replace(other, session=replace(other.session, tz="Europe/Atlantis"))
+    assert schedule.rederive(nowhere, NOW) is None, "a zone that was taken out keeps no other from it"
 
 
 def test_S3_before_S6_where_the_new_moment_is_taken_the_wall_time_moves() -> None:

@@ -186,6 +186,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
         ("https://Mentoring.Example.org:443/", "https://mentoring.example.org"),
         ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         ("http://[::1]:80", "http://[::1]"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
     ],
 )
 def test_public_url_is_an_origin_as_browsers_write_it(written, origin):

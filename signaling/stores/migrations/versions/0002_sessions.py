@@ -12,13 +12,14 @@ down_revision = "0001"
 
 def upgrade() -> None:
     counter = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-    with op.batch_alter_table("person") as person:
-        person.add_column(sa.Column("hours", sa.JSON))
-        person.add_column(sa.Column("feed_hash", sa.LargeBinary(32)))
-        person.create_unique_constraint("uq_person_feed_hash", ["feed_hash"])
-    with op.batch_alter_table("pair") as pair:
-        pair.add_column(sa.Column("moves", sa.String(8), nullable=False, server_default="free"))
-        pair.create_check_constraint(op.f("ck_pair_moves"), "moves IN ('free', 'approve')")
+    # No table is made anew: SQLite would not drop one that others refer to, and it cannot be told so within a transaction.
+    op.add_column("person", sa.Column("hours", sa.JSON))
+    op.add_column("person", sa.Column("feed_hash", sa.LargeBinary(32)))
+    op.create_index("uq_person_feed_hash", "person", ["feed_hash"], unique=True)
+    op.execute(
+        "ALTER TABLE pair ADD COLUMN moves VARCHAR(8) DEFAULT 'free' NOT NULL"
+        " CONSTRAINT ck_pair_moves CHECK (moves IN ('free', 'approve'))"
+    )
     op.create_table(
         "session",
         sa.Column("id", sa.String(36), nullable=False),
