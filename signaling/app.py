@@ -133,6 +133,7 @@ class Node:
         self.channels = Channels(self.store, self._heard, self._restored)
         name = uuid.uuid4().hex[:12]
         self.hub = Hub(name, room_log, self.channels.subscribe, self.channels.unsubscribe)
+        self.metrics.rooms.set_function(self.hub.count)
         self.nodes = Nodes(
             name,
             self.registry,
@@ -366,7 +367,6 @@ class Node:
             self.hub.on_message(channel, message)
         else:
             self.nodes.on_message(channel, message)
-        self.metrics.rooms.set(len(self.hub.residents()))
 
     def _restored(self, channel: str) -> None:
         if self.hub.hears(channel):
