@@ -12,20 +12,13 @@ from rooms.session import Moves
 
 
 class Member(Struct, frozen=True):
-    """One person of a room. `tz` is an IANA time zone."""
+    """One person of a room. `tz` is an IANA time zone. `rooms`: how many living rooms they have, where that was asked."""
 
     person: str
     name: str
     role: Role
     tz: str
-
-
-class Membership(Struct, frozen=True):
-    """One living room of somebody, as they are told of it."""
-
-    slug: str
-    title: str
-    role: Role
+    rooms: int = 1
 
 
 class RoomRecord(Struct, frozen=True):

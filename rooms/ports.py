@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from rooms.log import Entry
-from rooms.membership import Membership, RoomRecord
+from rooms.membership import RoomRecord
 
 
 class Request(Struct, frozen=True):
@@ -211,9 +211,5 @@ class Memberships(Protocol):
     """Who belongs where; SQL is the truth. Raises `Unavailable` when the database is away."""
 
     async def room(self, slug: str) -> RoomRecord | None:
-        """None for a room that never was or whose pair was removed."""
-        ...
-
-    async def memberships(self, person_id: str) -> list[Membership]:
-        """All living rooms of a person."""
+        """With the number of rooms of each member. None for a room that never was or whose pair was removed."""
         ...

@@ -101,9 +101,8 @@ class Access:
         """The people of a new room may have had one before, in which they sit: their keys are claimed from now on (L3)."""
         record = await self._directory.room(slug)
         for member in record.members if record else ():
-            sockets = self._nodes.of_person(member.person)
-            if sockets and len(await self._directory.memberships(member.person)) > 1:
-                for connection in sockets:
+            if member.rooms > 1:
+                for connection in self._nodes.of_person(member.person):
                     self._hub.has_several(connection)
 
     async def _recheck_room(self, slug: str) -> None:

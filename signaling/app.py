@@ -376,16 +376,16 @@ class Node:
 
     async def _presence(self, person: str, online: bool) -> None:
         """R1: the people of all rooms of somebody who came or went are told."""
-        for membership in await self.directory.memberships(person):
-            push = pack(PersonPush(room=membership.slug, person=person, online=online))
-            await self.service.tell(membership.slug, "person", push)
+        for slug in await self.directory.rooms_of(person):
+            push = pack(PersonPush(room=slug, person=person, online=online))
+            await self.service.tell(slug, "person", push)
 
     async def _zone_taken(self, person: str, tz: str) -> None:
         """Whoever has a room of theirs open sees their times change."""
         online = person in await self._online([person])
-        for membership in await self.directory.memberships(person):
-            push = pack(PersonPush(room=membership.slug, person=person, online=online, tz=tz))
-            await self.service.tell(membership.slug, "person", push)
+        for slug in await self.directory.rooms_of(person):
+            push = pack(PersonPush(room=slug, person=person, online=online, tz=tz))
+            await self.service.tell(slug, "person", push)
 
     async def _nodes_lost(self) -> None:
         """Dead nodes' people are away, and those who had no other socket are offline."""

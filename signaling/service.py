@@ -154,7 +154,7 @@ class Service:
         already = self._hub.rooms_of(connection)
         if len(already) >= self._rates.rooms_per_socket and record.slug not in {r.slug for r in already}:
             raise TooLarge(f"One socket may join at most {self._rates.rooms_per_socket} rooms.", field="room")
-        several = len(await self._memberships.memberships(person)) > 1
+        several = member.rooms > 1
         resident = await self._hub.open(record)
         me = peer_id(record.slug, person, connection.identity.device)
         before = resident.seats.get(connection.id)
@@ -435,7 +435,7 @@ class Service:
         if resident.knows_session and not self._hub.is_behind(resident, head):
             return resident.session
         heard = resident.tail
-        found = (await self._sessions.next_of([resident.slug])).get(resident.slug)
+        found = await self._sessions.next_in(resident.slug)
         if resident.tail == heard:
             resident.session, resident.knows_session = found, True
         self._on_people(found)  # who asks has just come in

@@ -13,6 +13,7 @@ from rooms.session import Session
 from signaling.buckets import TokenBuckets
 from signaling.outbox import Outbox
 from signaling.stores.schedule import Schedule
+from signaling.stores.together import Together
 
 PEOPLE_MAX = 10_000
 """People whose rate is known at a time; beyond it the one who was silent for longest starts anew."""
@@ -37,6 +38,7 @@ class Sessions:
         self._limits = limits
         self._rates = TokenBuckets(per_s, burst, PEOPLE_MAX)
         self._on_change = on_change
+        self._next = Together(schedule.next_of)
 
     async def book(self, person: str, command: c.SessionBook) -> Session:
         """Raises `Limited`, and as `Schedule.book`."""
@@ -64,6 +66,10 @@ class Sessions:
     async def next_of(self, slugs: Sequence[str]) -> dict[str, Session]:
         """What `room.join` shows: of each room the session that is under way, else the next."""
         return await self._schedule.next_of(slugs)
+
+    async def next_in(self, slug: str) -> Session | None:
+        """As `next_of`, of one room; asked together with others who come in."""
+        return await self._next(slug)
 
     async def knocked(self, slug: str, absent: Set[str]) -> None:
         """Somebody knocked, and these people have no socket: they are written to once, while a session is near."""

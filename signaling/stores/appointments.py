@@ -47,12 +47,21 @@ async def find(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> l
 
 async def next_of(connection: AsyncConnection, slugs: Sequence[str]) -> dict[str, Session]:
     """Of each room the session that is under way, else the next; rooms without one are not in it."""
+    rows = (await connection.execute(_NEXT, {"slugs": slugs})).mappings()
+    return {row["slug"]: read(row).session for row in rows}
+
+
+def _next() -> sa.Select[Any]:
+    """Everybody who comes into a room asks it, so it is made once."""
     order = (sa.case((session.c.state == "live", 0), else_=1), session.c.start_ms, session.c.id)
     place = sa.func.row_number().over(partition_by=session.c.pair_id, order_by=order).label("place")
     ranked = sa.select(session.c.id, place).join(pair, pair.c.id == session.c.pair_id)
-    firsts = ranked.where(OPEN, pair.c.slug.in_(list(slugs))).subquery()
-    found = await find(connection, session.c.id.in_(sa.select(firsts.c.id).where(firsts.c.place == 1)))
-    return {one.session.room: one.session for one in found}
+    slugs: sa.BindParameter[Any] = sa.bindparam("slugs", expanding=True)
+    firsts = ranked.where(OPEN, pair.c.slug.in_(slugs)).subquery()
+    return _FOUND.where(session.c.id.in_(sa.select(firsts.c.id).where(firsts.c.place == 1)))
+
+
+_NEXT: Final = _next()
 
 
 def read(row: Any) -> Appointment:

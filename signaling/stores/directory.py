@@ -22,14 +22,14 @@ import base64
 import hashlib
 import secrets
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, Literal, Self
 
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rooms.membership import Member, Membership, RoomRecord
+from rooms.membership import Member, RoomRecord
 from rooms.ports import Retention
 from rooms.pushes import Policy, Role
 from rooms.session import Moves, Session
@@ -189,7 +189,7 @@ class Directory:
         self._tokens = Together(self._tokens_of)
         self._logins = Together(self._logins_of)
         self._living_rooms = Together(self._living_rooms_of)
-        self._memberships = Together(self._memberships_of)
+        self._living_rooms_of_person = Together(self._slugs_of)
 
     @classmethod
     async def open(
@@ -291,29 +291,17 @@ class Directory:
         async with self._database.reading() as connection:
             return await _person_where(connection, person.c.id == person_id)
 
-    async def memberships(self, person_id: str) -> list[Membership]:
-        """The living rooms of somebody, oldest first."""
-        return await self._memberships(person_id) or []
+    async def rooms_of(self, person_id: str) -> list[str]:
+        """The slugs of the living rooms of somebody, oldest first."""
+        return await self._living_rooms_of_person(person_id) or []
 
-    async def _memberships_of(self, person_ids: Sequence[str]) -> dict[str, list[Membership]]:
-        mentor, mentee = person.alias("mentor"), person.alias("mentee")
-        query = (
-            sa.select(pair.c.slug, pair.c.mentor_id, pair.c.mentee_id, mentor.c.name, mentee.c.name)
-            .join(mentor, mentor.c.id == pair.c.mentor_id)
-            .join(mentee, mentee.c.id == pair.c.mentee_id)
-            .where(
-                sa.or_(pair.c.mentor_id.in_(person_ids), pair.c.mentee_id.in_(person_ids)),
-                pair.c.removed_ms.is_(None),
-            )
-            .order_by(pair.c.created_ms, pair.c.id)
-        )
+    async def _slugs_of(self, person_ids: Sequence[str]) -> dict[str, list[str]]:
         async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).all()
-        found: dict[str, list[Membership]] = {}
-        for slug, mentor_id, mentee_id, one, other in rows:
-            title = title_of(one, other)
-            found.setdefault(mentor_id, []).append(Membership(slug, title, "mentor"))
-            found.setdefault(mentee_id, []).append(Membership(slug, title, "mentee"))
+            rows = (await connection.execute(_SLUGS_OF, {"these": person_ids})).all()
+        found: dict[str, list[str]] = {}
+        for slug, *persons in rows:
+            for person_id in persons:
+                found.setdefault(person_id, []).append(slug)
         return found
 
     async def room(self, slug: str) -> RoomRecord | None:
@@ -321,18 +309,16 @@ class Directory:
         return await self._living_rooms(slug)
 
     async def _living_rooms_of(self, slugs: Sequence[str]) -> dict[str, RoomRecord]:
-        return await self._rooms(pair.c.slug.in_(slugs), pair.c.removed_ms.is_(None))
+        async with self._database.reading() as connection:
+            return _records(await connection.execute(_LIVING_ROOMS, {"these": slugs}))
 
     async def kept_room(self, slug: str) -> RoomRecord:
         """A room whose log is kept, also one that was removed. Raises RoomUnknownError."""
-        found = await self._rooms(pair.c.slug == slug)
-        if slug not in found:
-            raise RoomUnknownError(f"There is no room {slug}, and never was.")
-        return found[slug]
-
-    async def _rooms(self, *which: sa.ColumnElement[bool]) -> dict[str, RoomRecord]:
         async with self._database.reading() as connection:
-            return await room_records(connection, *which)
+            found = await room_record(connection, pair.c.slug == slug)
+        if found is None:
+            raise RoomUnknownError(f"There is no room {slug}, and never was.")
+        return found
 
     async def kept_rooms_of(self, person_id: str) -> list[str]:
         """The slugs of all rooms that somebody is or was in, oldest first."""
@@ -555,15 +541,9 @@ class Directory:
         return Login(login_id, Person(*columns), created_ms, last_used_ms)
 
     async def _logins_of(self, hashes: Sequence[bytes]) -> dict[bytes, Any]:
-        query = (
-            sa.select(
-                login.c.id, login.c.created_ms, login.c.last_used_ms, login.c.secret_hash, *_PERSON_COLUMNS
-            )
-            .join(person, person.c.id == login.c.person_id)
-            .where(login.c.secret_hash.in_(hashes), login.c.revoked_ms.is_(None))
-        )
         async with self._database.reading() as connection:
-            return {row.secret_hash: row for row in await connection.execute(query)}
+            rows = await connection.execute(_LOGINS, {"these": hashes})
+            return {row.secret_hash: row for row in rows}
 
     async def _touch(self, login_id: str, now: int) -> None:
         try:
@@ -623,9 +603,9 @@ class Directory:
         return AccessToken(row.id, row.person_id, row.expires_ms)
 
     async def _tokens_of(self, hashes: Sequence[bytes]) -> dict[bytes, Any]:
-        query = sa.select(access_token).where(access_token.c.token_hash.in_(hashes))
         async with self._database.reading() as connection:
-            return {row.token_hash: row for row in await connection.execute(query)}
+            rows = await connection.execute(_TOKENS, {"these": hashes})
+            return {row.token_hash: row for row in rows}
 
     async def tokens_alive(self, ids: Collection[str]) -> frozenset[str]:
         """Those of the access tokens that nobody has revoked. Expiry does not count (C4)."""
@@ -729,30 +709,16 @@ class Directory:
 
 async def room_record(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> RoomRecord | None:
     """The room of the one pair that fits, with its people; also one that was removed, unless `which` says otherwise."""
-    return next(iter((await room_records(connection, *which)).values()), None)
+    return next(iter(_records(await connection.execute(_ROOMS.where(*which))).values()), None)
 
 
-async def room_records(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> dict[str, RoomRecord]:
-    """As `room_record`, of all pairs that fit, by their slugs."""
-    query = (
-        sa.select(
-            pair.c.slug,
-            programme.c.relay_policy,
-            pair.c.moves,
-            pair.c.mentor_id,
-            person.c.id,
-            person.c.name,
-            person.c.tz,
-        )
-        .join(programme, programme.c.id == pair.c.programme_id)
-        .join(person, person.c.id.in_([pair.c.mentor_id, pair.c.mentee_id]))
-        .where(*which)
-    )
+def _records(rows: Iterable[Any]) -> dict[str, RoomRecord]:
+    """Of `_ROOMS`, by their slugs."""
     members: dict[str, list[Member]] = {}
     settings: dict[str, tuple[Policy | None, Moves]] = {}
-    for slug, policy, moves, mentor_id, person_id, name, tz in await connection.execute(query):
+    for slug, policy, moves, mentor_id, person_id, name, tz, rooms in rows:
         role: Role = "mentor" if person_id == mentor_id else "mentee"
-        members.setdefault(slug, []).append(Member(person_id, name, role, tz))
+        members.setdefault(slug, []).append(Member(person_id, name, role, tz, rooms))
         settings[slug] = (policy, moves)
     found = {}
     for slug, some in members.items():
@@ -764,6 +730,43 @@ async def room_records(connection: AsyncConnection, *which: sa.ColumnElement[boo
 
 _RETENTION: Final = (programme.c.retention_days, programme.c.retention_count)
 _PERSON_COLUMNS: Final = (person.c.id, person.c.email, person.c.name, person.c.tz, person.c.language)
+
+# What is asked of everybody who comes in is made once: SQLAlchemy takes longer to make a statement than to carry it out.
+_THESE: Final[sa.BindParameter[Any]] = sa.bindparam("these", expanding=True)
+_LIVING: Final = pair.c.removed_ms.is_(None)
+_THEIR: Final = pair.alias("their")
+_ROOMS: Final = (
+    sa.select(
+        pair.c.slug,
+        programme.c.relay_policy,
+        pair.c.moves,
+        pair.c.mentor_id,
+        person.c.id,
+        person.c.name,
+        person.c.tz,
+        sa.select(sa.func.count())
+        .where(
+            sa.or_(_THEIR.c.mentor_id == person.c.id, _THEIR.c.mentee_id == person.c.id),
+            _THEIR.c.removed_ms.is_(None),
+        )
+        .correlate(person)
+        .scalar_subquery(),
+    )
+    .join(programme, programme.c.id == pair.c.programme_id)
+    .join(person, sa.or_(person.c.id == pair.c.mentor_id, person.c.id == pair.c.mentee_id))
+)
+_LIVING_ROOMS: Final = _ROOMS.where(pair.c.slug.in_(_THESE), _LIVING)
+_SLUGS_OF: Final = (
+    sa.select(pair.c.slug, pair.c.mentor_id, pair.c.mentee_id)
+    .where(sa.or_(pair.c.mentor_id.in_(_THESE), pair.c.mentee_id.in_(_THESE)), _LIVING)
+    .order_by(pair.c.created_ms, pair.c.id)
+)
+_LOGINS: Final = (
+    sa.select(login.c.id, login.c.created_ms, login.c.last_used_ms, login.c.secret_hash, *_PERSON_COLUMNS)
+    .join(person, person.c.id == login.c.person_id)
+    .where(login.c.secret_hash.in_(_THESE), login.c.revoked_ms.is_(None))
+)
+_TOKENS: Final = sa.select(access_token).where(access_token.c.token_hash.in_(_THESE))
 
 
 async def _person_where(connection: AsyncConnection, condition: sa.ColumnElement[bool]) -> Person | None:

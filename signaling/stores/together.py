@@ -8,7 +8,7 @@ what the database says after that moment.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -24,19 +24,18 @@ class Together(Generic[Key, Value]):
 
     def __init__(self, ask: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Value]]]) -> None:
         self._ask = ask
-        self._waiting: dict[Key, asyncio.Future[Value | None]] = {}
+        self._waiting: dict[Key, list[asyncio.Future[Value | None]]] = {}
         self._asking: asyncio.Task[None] | None = None
 
     async def __call__(self, key: Key) -> Value | None:
-        answer = self._waiting.get(key)
-        if answer is None:
-            answer = self._waiting[key] = asyncio.get_running_loop().create_future()
-            if self._asking is None:
-                self._asking = asyncio.create_task(self._ask_all(), name="questions to the database")
-        return await asyncio.shield(answer)
+        answer: asyncio.Future[Value | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append(answer)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_all(), name="questions to the database")
+        return await answer
 
     async def _ask_all(self) -> None:
-        """Until nobody waits. Whoever does not wait any more is answered all the same."""
+        """Until nobody waits."""
         try:
             while self._waiting:
                 keys = list(self._waiting)[:MOST]
@@ -44,11 +43,17 @@ class Together(Generic[Key, Value]):
                 try:
                     found = await self._ask(keys)
                 except Exception as error:  # noqa: BLE001 - it belongs to those who asked
-                    for answer in asked.values():
+                    for answer in _still(asked.values()):
                         answer.set_exception(error)
-                        answer.exception()  # seen, also when nobody waits any more
                 else:
-                    for key, answer in asked.items():
-                        answer.set_result(found.get(key))
+                    for key, waiting in asked.items():
+                        value = found.get(key)
+                        for answer in _still([waiting]):
+                            answer.set_result(value)
         finally:
             self._asking = None
+
+
+def _still(waiting: Iterable[list[asyncio.Future[Value | None]]]) -> Iterator[asyncio.Future[Value | None]]:
+    """Those who have not gone meanwhile."""
+    return (answer for some in waiting for answer in some if not answer.done())

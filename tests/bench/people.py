@@ -37,7 +37,7 @@ async def measure(folder: Path, seconds: float, say: Say) -> None:
                 ("who a socket is, by token", lambda n: directory.token(tokens[n])),
                 ("who a socket is, by log-in", lambda n: directory.login(secrets[n])),
                 ("a room and its people", lambda n: directory.room(slugs[n])),
-                ("the rooms of a person", lambda n: directory.memberships(persons[n])),
+                ("the rooms of a person", lambda n: directory.rooms_of(persons[n])),
                 ("what has changed: nothing", lambda n: directory.changes_after(last)),
                 ("what has changed: 500 lines", lambda n: directory.changes_after(0)),
                 ("a log-in is made: one writer at a time", lambda n: directory.new_login(persons[n])),
