@@ -16,6 +16,7 @@ from aiohttp import web
 
 from rooms.errors import Limited
 from signaling.buckets import TokenBuckets
+from signaling.front import Opening
 from signaling.settings import Network
 
 log = structlog.get_logger()
@@ -33,7 +34,7 @@ class Addresses:
         self._trusted = trusted
         self._warned = False
 
-    def client(self, request: web.Request) -> Address | None:
+    def client(self, request: web.Request | Opening) -> Address | None:
         """Who asks; None for a connection that is gone already."""
         peer = request.transport.get_extra_info("peername") if request.transport else None
         if not isinstance(peer, tuple):
@@ -70,7 +71,7 @@ class AddressRate:
         self._buckets = TokenBuckets(per_s, burst, ADDRESSES_MAX)
         self._refused = refused
 
-    def take(self, request: web.Request) -> None:
+    def take(self, request: web.Request | Opening) -> None:
         """Raises `Limited` with the time until the next one."""
         address = self._addresses.client(request)
         if address is None:

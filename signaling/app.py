@@ -35,6 +35,7 @@ from signaling.api import Api
 from signaling.check import durability, ice_servers, relay_set_up
 from signaling.data_folder import DataFolder
 from signaling.door import Door
+from signaling.front import Front
 from signaling.housekeeping import Housekeeping
 from signaling.hub import Hub
 from signaling.mail_carriers import carrier, mail_sender
@@ -451,8 +452,7 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
         stack.push_async_callback(node.stop)
         await node.start()
         running = await stack.enter_async_context(_background(node.run(), "node"))
-        runner = await _serve_http(node, listening)
-        stack.push_async_callback(runner.cleanup)
+        await stack.enter_async_context(_serve_http(node, listening))
         folder.remember_public_url(public_url)
         print(f"listening on {address}", flush=True)  # noqa: T201 - the contract's line for scripts
         if welcome:
@@ -537,15 +537,23 @@ def _address(host: str, listening: socket.socket) -> str:
     return f"http://{name}:{port}"
 
 
-async def _serve_http(node: Node, listening: socket.socket) -> web.AppRunner:
+@contextlib.asynccontextmanager
+async def _serve_http(node: Node, listening: socket.socket) -> AsyncIterator[None]:
     application = node.web.application()
     node.sockets.attach(application)
     runner = web.AppRunner(
         application, access_log=None, handle_signals=False, shutdown_timeout=0.3, keepalive_timeout=IDLE_S
     )
     await runner.setup()
-    await web.SockSite(runner, listening, backlog=1024).start()
-    return runner
+    server = runner.server
+    assert server is not None
+    loop = asyncio.get_running_loop()
+    front = await loop.create_server(lambda: Front(server, node.sockets.open), sock=listening, backlog=1024)
+    try:
+        yield
+    finally:
+        front.close()
+        await runner.cleanup()
 
 
 async def _welcome(settings: Settings, directory: Directory, public_url: str) -> None:

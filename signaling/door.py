@@ -18,6 +18,7 @@ from msgspec import Struct
 from rooms.errors import Forbidden, Gone, Invalid, NotFound, Unauthenticated, Unsupported
 from rooms.ids import is_uuid
 from signaling.connection import Identity
+from signaling.front import Opening
 from signaling.handshake import Auth
 from signaling.stores.directory import Directory, LinkError, LinkUnknownError, Login, RefusedToken
 
@@ -64,7 +65,7 @@ class Door:
         self._directory = directory
         self._origin = origin
 
-    async def identify(self, auth: Auth, request: web.Request, origin: str | None) -> Identity:
+    async def identify(self, auth: Auth, request: web.Request | Opening, origin: str | None) -> Identity:
         """Who a new socket is. Raises `Unsupported`, `Invalid`, `Unauthenticated`, `Forbidden`."""
         if auth.v != 1:
             raise Unsupported("This server speaks version 1 of the protocol.", field="v")
@@ -119,7 +120,7 @@ class Door:
         )
         return Browser(dict(newest))
 
-    def check_origin(self, request: web.Request, origin: str | None) -> None:
+    def check_origin(self, request: web.Request | Opening, origin: str | None) -> None:
         """A page of somebody else's must not act with our cookies. Raises `Forbidden`."""
         if self._origin is not None:
             own = origin == self._origin

@@ -14,12 +14,14 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import engineio
 from aiohttp import web
 from engineio import async_socket, exceptions, packet, payload
 
+from signaling.front import Opening
 from signaling.websocket import FINISH_S, Taken, Turn, WebSocket, accept
 
 STALL_S = 10.0
@@ -108,6 +110,8 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
     def __init__(self, server: EngineServer, sid: str) -> None:
         super().__init__(server, sid)
         self.origin: str | None = None
+        self.request: web.Request | Opening | None = None
+        """The one that it began with, until somebody has logged in."""
         self.known = False
         """Whether somebody has logged in on it."""
         self.connection: Any = None
@@ -192,11 +196,15 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """Close in order: what waits is still written, then the transport ends, at the latest after `FINISH_S`. With
         `abort` the transport is gone already. Never waits for the other side, whatever `wait` says."""
+        self.end(abort=abort)
+
+    def end(self, *, abort: bool = False) -> None:
+        """As `close`."""
         if self.closed or self.closing:  # type: ignore[has-type]
             return
         self.closing = True
-        reason = reason or self.server.reason.SERVER_DISCONNECT
-        await self.server._trigger_event("disconnect", self.sid, reason, run_async=False)
+        self.request = None
+        self.server.on_close(self)
         if not abort:
             self.queue.put_nowait(packet.Packet(packet.CLOSE))
         self.queue.put_nowait(None)
@@ -215,7 +223,8 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         if self._websocket is not None:
             self._websocket.abort()
         elif not self.closing:
-            self.server.start_background_task(self.close, False, True)
+            # Not within whatever hands out a message to many.
+            asyncio.get_running_loop().call_soon(partial(self.end, abort=True))
         else:
             self._end()
 
@@ -263,8 +272,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         elif pkt.packet_type == packet.UPGRADE:
             self.push(packet.Packet(packet.NOOP))
         elif pkt.packet_type == packet.CLOSE:
-            reason = self.server.reason.CLIENT_DISCONNECT
-            self.server.start_background_task(self.close, False, True, reason)
+            self.end(abort=True)
         else:
             raise exceptions.UnknownPacketError
 
@@ -362,11 +370,11 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self._probe(self._accept(environ["aiohttp.request"]))
         return TAKEN
 
-    def carry(self, request: web.Request) -> None:
+    def carry(self, request: web.Request | Opening) -> None:
         """From the beginning by a WebSocket. Raises HTTPBadRequest and ConnectionError."""
         self._carry(self._accept(request))
 
-    def _accept(self, request: web.Request) -> WebSocket:
+    def _accept(self, request: web.Request | Opening) -> WebSocket:
         most = self.server.max_http_buffer_size
         return accept(request, most if self.known else min(most, UNKNOWN_MESSAGE_BYTES), self.server.turn)
 
@@ -383,8 +391,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         if self.closing:
             self._end()
         else:
-            reason = self.server.reason.TRANSPORT_CLOSE
-            self.server.start_background_task(self.close, False, True, reason)
+            self.end(abort=True)
 
     def _probe(self, websocket: WebSocket) -> None:
         """Engine.IO protocol 4, "Upgrade": the client probes, the pending poll is ended, the client confirms. Until then the
@@ -416,7 +423,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
 
     def knows(self, connection: Any) -> None:
         """Somebody has logged in on it."""
-        self.known, self.connection = True, connection
+        self.known, self.connection, self.request = True, connection, None
         if self._websocket is not None:
             self._websocket.most_bytes = self.server.max_http_buffer_size
 
@@ -426,18 +433,21 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     `admit(request)` raises for a new transport that is not wanted; it is refused before anything is kept of it.
     `on_message(socket, data)` takes each message, in order and at once: a task for each would cost more than most messages.
+    So do `on_open(socket)` and `on_close(socket)` hear of each socket.
     """
 
     def __init__(
         self,
         *,
-        admit: Callable[[web.Request], None],
+        admit: Callable[[web.Request | Opening], None],
         backlog_bytes: int,
         on_overflow: Callable[[], None],
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.on_message: Callable[[EngineSocket, bytes | str], None]
+        self.on_open: Callable[[EngineSocket], None] = _untold
+        self.on_close: Callable[[EngineSocket], None] = _untold
         # Both stay in order because every wait is as long as every other: whoever is next stands first.
         self._to_ping: deque[tuple[float, EngineSocket]] = deque()
         self._pinged: deque[tuple[float, EngineSocket]] = deque()
@@ -463,7 +473,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         while self._pinged and self._pinged[0][0] + self.ping_timeout <= until_s:
             _, socket = self._pinged.popleft()
             if not socket.heard and not socket.closing:
-                self.start_background_task(socket.close, False, False, self.reason.PING_TIMEOUT)
+                socket.end()
         while self._to_ping and self._to_ping[0][0] <= until_s:
             _, socket = self._to_ping.popleft()
             if socket.heard and not socket.closing:
@@ -477,21 +487,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         return Outbox()
 
     async def handle_request(self, request: web.Request) -> Any:
-        """As engineio does it, and a poll's answer is written here, to see what becomes of it. A new WebSocket, with which
-        nearly everybody comes, does not go through all that engineio looks at for the others."""
-        query = request.query
-        if (
-            request.method == "GET"
-            and query.get("transport") == "websocket"
-            and query.get("EIO") == "4"
-            and "sid" not in query
-            and "j" not in query
-            and request.headers.get("Upgrade", "").lower() == "websocket"
-        ):
-            environ = {"aiohttp.request": request, "HTTP_ORIGIN": request.headers.get("Origin")}
-            with contextlib.suppress(ConnectionError):
-                await self._begin(environ, "websocket")
-            return TAKEN
+        """As engineio does it, and a poll's answer is written here, to see what becomes of it."""
         whole = False
         try:
             response = await super().handle_request(request)
@@ -511,23 +507,36 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         """As engineio 4.15 does it, but for the class of the socket."""
         if jsonp_index is not None:
             return self._bad_request("JSONP is not served")
-        socket = await self._begin(environ, transport)
+        request = environ["aiohttp.request"]
         if transport == "websocket":
+            self.open(request)
             return TAKEN
+        socket = self._begin(request, transport)
         socket.connected = True
-        socket.polled_by(environ["aiohttp.request"])
+        socket.polled_by(request)
         try:
             return self._ok(await socket.poll())
         except exceptions.QueueEmpty:
             return self._bad_request()
 
-    async def _begin(self, environ: dict[str, Any], transport: str) -> EngineSocket:
-        """A new session. Raises what `admit` raises, HTTPBadRequest for a handshake that is none, and ConnectionError."""
-        self.admit(environ["aiohttp.request"])
+    def open(self, request: web.Request | Opening) -> None:
+        """A new session with a WebSocket. Raises what `admit` raises, and HTTPBadRequest for a handshake that is none."""
+        socket = self._begin(request, "websocket")
+        try:
+            socket.carry(request)
+        except ConnectionError:
+            socket.end(abort=True)
+        except BaseException:
+            socket.end(abort=True)
+            raise
+
+    def _begin(self, request: web.Request | Opening, transport: str) -> EngineSocket:
+        """Raises what `admit` raises."""
+        self.admit(request)
         sid = self.generate_id()
         socket = self.sockets[sid] = EngineSocket(self, sid)
         self.empty.clear()
-        socket.origin = environ.get("HTTP_ORIGIN")
+        socket.request, socket.origin = request, request.headers.get("Origin")
         opened = {
             "sid": sid,
             "upgrades": self._upgrades(sid, transport),
@@ -536,15 +545,13 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             "maxPayload": self.max_http_buffer_size,
         }
         socket.push(packet.Packet(packet.OPEN, opened))
-        await self._trigger_event("connect", sid, environ, run_async=False)
+        self.on_open(socket)
         self._watch_over(socket)
-        if transport == "websocket":
-            try:
-                socket.carry(environ["aiohttp.request"])
-            except BaseException:
-                await socket.close(abort=True)
-                raise
         return socket
+
+
+def _untold(_: EngineSocket) -> None:
+    pass
 
 
 def _size(pkt: packet.Packet) -> int:

@@ -24,13 +24,14 @@ from msgspec import Struct
 
 from rooms import pushes as p
 from rooms.commands import CallSignal, ChatTyping, Command, Echo, Ice
-from rooms.errors import Invalid, Limited, RoomError, Unavailable, Unsupported
+from rooms.errors import Gone, Invalid, Limited, RoomError, Unavailable, Unsupported
 from signaling import answers, packets
 from signaling.addresses import AddressRate
 from signaling.buckets import TokenBucket
 from signaling.connection import Identity
 from signaling.engine import EngineServer, EngineSocket
 from signaling.errand import Errand
+from signaling.front import Opening
 from signaling.handshake import Auth
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
@@ -160,7 +161,7 @@ class SocketConnection:
         self.send(packets.event(name, packets.pack(last)))
         # A client that is told to disconnect does not come back by itself (R3, C4).
         self.send(packets.control(packets.DISCONNECT, "/"))
-        self.socket.server.start_background_task(self.socket.close)
+        asyncio.get_running_loop().call_soon(self.socket.end)
 
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
@@ -207,14 +208,18 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             backlog_bytes=limits.backlog_bytes,
             on_overflow=metrics.overflows.inc,
         )
-        self.eio.on_message = self._take
+        self.eio.on_message, self.eio.on_open, self.eio.on_close = self._take, self._opened, self._closed
 
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 
     # From the transport
 
-    def _admit(self, request: web.Request) -> None:
+    def open(self, opening: Opening) -> None:
+        """A new WebSocket. Raises as `EngineServer.open`."""
+        self.eio.open(opening)
+
+    def _admit(self, request: web.Request | Opening) -> None:
         """Before anything is kept of a new transport. Raises `Limited`, `Unavailable`: HTTP 429, 503."""
         try:
             if self.finishing:
@@ -226,23 +231,19 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._metrics.refused_sockets.labels(error.code).inc()
             raise
 
-    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
-        await super()._handle_eio_connect(eio_sid, environ)
-        self._unknown[eio_sid] = asyncio.get_running_loop().call_later(
-            self._limits.connect_timeout_s, self._expire, eio_sid
-        )
+    def _opened(self, socket: EngineSocket) -> None:
+        loop = asyncio.get_running_loop()
+        self._unknown[socket.sid] = loop.call_later(self._limits.connect_timeout_s, self._expire, socket)
 
-    def _expire(self, eio_sid: str) -> None:
+    def _expire(self, socket: EngineSocket) -> None:
         """C2: nobody stays connected without having said who they are."""
-        self._unknown.pop(eio_sid, None)
-        if socket := self.eio.sockets.get(eio_sid):
-            self._own(socket.close())
+        self._unknown.pop(socket.sid, None)
+        socket.end()
 
-    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
-        self.environ.pop(eio_sid, None)
-        if timer := self._unknown.pop(eio_sid, None):
+    def _closed(self, socket: EngineSocket) -> None:
+        if timer := self._unknown.pop(socket.sid, None):
             timer.cancel()
-        if connection := self._connections.pop(eio_sid, None):
+        if connection := self._connections.pop(socket.sid, None):
             self._nodes.forget(connection)
             self._service.disconnected(connection)
             self._metrics.sockets.dec()
@@ -254,16 +255,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if socket.closing:
             return
         if isinstance(data, str):
-            self._own(self._refuse_json(socket))
+            self._refuse_json(socket)
             return
         try:
             incoming = packets.read(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            self._own(socket.close())
+            socket.end()
             return
         connection: SocketConnection | None = socket.connection
         if incoming.nsp != "/":
-            self._own(self._refuse_namespace(socket, incoming, known=connection is not None))
+            self._refuse_namespace(socket, incoming, known=connection is not None)
         elif connection is not None and incoming.type == packets.EVENT:
             if not self.finishing:
                 self._event(connection, incoming)
@@ -271,25 +272,23 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._entering.add(socket.sid)
             self._own(self._welcome(socket, incoming.data))
         elif connection is None or incoming.type != packets.ACK:
-            self._own(socket.close())
+            socket.end()
 
-    async def _refuse_namespace(
-        self, socket: EngineSocket, incoming: packets.Incoming, *, known: bool
-    ) -> None:
+    def _refuse_namespace(self, socket: EngineSocket, incoming: packets.Incoming, *, known: bool) -> None:
         if incoming.type == packets.CONNECT:
             self._push(socket, _refusal(incoming.nsp, Unsupported("There is only the namespace /.")))
         if not known:
-            await socket.close()
+            socket.end()
 
     def _push(self, socket: EngineSocket, frame: bytes) -> None:
         socket.push(engine_packet.Packet(MESSAGE, frame))
 
-    async def _refuse_json(self, socket: EngineSocket) -> None:
+    def _refuse_json(self, socket: EngineSocket) -> None:
         """T1: said in the JSON parser's own words, so that whoever chose it can read it."""
         error = Unsupported("This server speaks msgpack: use socket.io-msgpack-parser.")
         said = {"message": error.code, "data": msgspec.to_builtins(answers.refusal(error))}
         socket.push(engine_packet.Packet(MESSAGE, f"{packets.CONNECT_ERROR}{json.dumps(said)}"))
-        await socket.close()
+        socket.end()
 
     # Handshake
 
@@ -297,16 +296,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         try:
             connection = await self._admitted(socket, data)
         except answers.UndecodableError:
-            await socket.close()
+            socket.end()
             return
         except RoomError as error:
             self._metrics.refused_sockets.labels(error.code).inc()
             self._push(socket, _refusal("/", error))
-            await socket.close()
+            socket.end()
             return
         except Exception:  # nobody else is affected, and it is not kept quiet
             log.exception("handshake failed")
-            await socket.close()
+            socket.end()
             return
         finally:
             self._entering.discard(socket.sid)
@@ -315,7 +314,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._service.disconnected(connection)
             return
         socket.knows(connection)
-        self.environ.pop(socket.sid, None)  # it was the last to need the request
         self._connections[socket.sid] = connection
         self._empty.clear()
         if timer := self._unknown.pop(socket.sid, None):
@@ -333,8 +331,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if self._service.overdue:
             raise Unavailable("This server is catching up with its store.", retry_ms=FULL_RETRY_MS)
         auth = answers.strictly(_auth, data)
-        request = self.environ.get(socket.sid, {}).get("aiohttp.request")
-        identity = await self._door.identify(auth, request, socket.origin)
+        if socket.request is None:
+            raise Gone
+        identity = await self._door.identify(auth, socket.request, socket.origin)
         connection = SocketConnection(socket, identity, self._limits)
         await self._nodes.hear(connection)
         try:
@@ -350,7 +349,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         try:
             named = packets.read_event(incoming.data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            self._own(connection.socket.close())
+            connection.socket.end()
             return
         size_bytes = len(incoming.data)
         waiting_bytes = connection.in_flight_bytes + size_bytes
@@ -447,7 +446,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         error: RoomError | answers.UndecodableError,
     ) -> Reply:
         if isinstance(error, answers.UndecodableError):
-            self._own(connection.socket.close())
+            connection.socket.end()
             return Reply(b"")
         self._metrics.refused(named.name, error.code)
         return Reply(answers.refused(error))
@@ -494,7 +493,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def ask_to_resume(self) -> None:
         """Closes every socket without a word: clients come back and say where they were (R2, L5, K5)."""
         for connection in list(self._connections.values()):
-            self._own(connection.socket.close())
+            connection.socket.end()
 
     async def emptied(self, within_s: float) -> bool:
         """Waits until nobody is connected, at most `within_s`."""
@@ -515,7 +514,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self.finishing = True
         sockets: list[EngineSocket] = list(self.eio.sockets.values())
         for socket in sockets:
-            await socket.close()
+            socket.end()
         if self.eio.sockets:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(within_s / 2):

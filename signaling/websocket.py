@@ -13,12 +13,14 @@ import asyncio
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Final, NoReturn
 
 from aiohttp import web
 from aiohttp._websocket.helpers import websocket_mask
+
+from signaling.front import Opening
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES: Final = 16
@@ -281,27 +283,27 @@ class Taken(web.StreamResponse):
         raise ConnectionResetError("the connection is a WebSocket now")
 
 
-def accept(request: web.Request, most_bytes: int, turn: Turn) -> WebSocket:
+def accept(request: web.Request | Opening, most_bytes: int, turn: Turn) -> WebSocket:
     """The opening handshake (section 4.2), and from then on the connection is ours: aiohttp has none any more. The three
     callbacks have to be set before anything is awaited. Raises HTTPBadRequest, and ConnectionError when the connection has
     ended."""
-    http = request.protocol
-    transport = http.transport
+    transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the connection has ended")
-    answer = _accepted(request)
+    answer = _accepted(request.headers)
     socket = WebSocket(transport, most_bytes, turn)
     transport.write(answer)
     transport.set_protocol(socket)
-    transport.resume_reading()
-    # What aiohttp knows of a connection it forgets when that is lost, and it would close it.
-    http.transport = None
-    http.connection_lost(None)
+    if isinstance(request, web.Request):
+        transport.resume_reading()
+        # What aiohttp knows of a connection it forgets when that is lost, and it would close it.
+        http = request.protocol
+        http.transport = None
+        http.connection_lost(None)
     return socket
 
 
-def _accepted(request: web.Request) -> bytes:
-    headers = request.headers
+def _accepted(headers: Mapping[str, str]) -> bytes:
     key = headers.get("Sec-WebSocket-Key", "")
     try:
         whole = len(base64.b64decode(key, validate=True)) == _KEY_BYTES

@@ -19,8 +19,11 @@ from engineio import packet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rooms.errors import Limited
 from signaling.engine import EngineServer, EngineSocket
+from signaling.front import Front, Opening
 from signaling.websocket import NOT_UTF8, PROTOCOL_ERROR, TOO_BIG
+from tests.support.condition import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
 
@@ -47,27 +50,52 @@ class Echo:
         self.server.on_message = self._echo
         self.url = ""
         self.port = 0
+        self.opened = 0
+        """How many came by the short way."""
+
+    def _open(self, opening: Opening) -> None:
+        self.opened += 1
+        self.server.open(opening)
+
+    def others(self) -> list[Any]:
+        """Connections that are aiohttp's."""
+        assert self.runner.server
+        return self.runner.server.connections
 
     def _echo(self, socket: EngineSocket, data: bytes | str) -> None:
         socket.push(packet.Packet(packet.MESSAGE, data))
 
-    async def start(self) -> web.AppRunner:
+    async def start(self, way: str) -> web.AppRunner:
         application = web.Application()
         self.server.attach(application, "socket.io")
-        runner = web.AppRunner(application, shutdown_timeout=0.2)
+        runner = self.runner = web.AppRunner(application, shutdown_timeout=0.2)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = runner.addresses[0][1]
+        assert runner.server
+        other = runner.server
+        made = (lambda: Front(other, self._open)) if way == "front" else other
+        self.front = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
+        self.port = self.front.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/socket.io/?EIO=4"
         return runner
 
 
-@pytest_asyncio.fixture
-async def echo() -> AsyncIterator[Echo]:
+@pytest_asyncio.fixture(params=["front", "aiohttp"])
+async def echo(request: pytest.FixtureRequest) -> AsyncIterator[Echo]:
+    """By the short way, and by the one for whatever is unusual."""
     echo = Echo()
-    runner = await echo.start()
+    runner = await echo.start(request.param)
     yield echo
+    echo.front.close()
+    await runner.cleanup()
+
+
+@pytest_asyncio.fixture
+async def front() -> AsyncIterator[Echo]:
+    """By the short way where that is possible."""
+    echo = Echo()
+    runner = await echo.start("front")
+    yield echo
+    echo.front.close()
     await runner.cleanup()
 
 
@@ -79,8 +107,8 @@ class Wire:
         self._writer = writer
 
     @classmethod
-    async def ask(cls, echo: Echo, query: str = "", **headers: str) -> tuple[int, Wire]:
-        """The handshake: the HTTP status that answers it."""
+    async def ask(cls, echo: Echo, query: str = "", pieces: int = 1, **headers: str) -> tuple[int, Wire]:
+        """The handshake, said in so many pieces: the HTTP status that answers it."""
         reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
         said = {
             "Host": "localhost",
@@ -92,7 +120,11 @@ class Wire:
         }
         lines = [f"GET /socket.io/?EIO=4&transport=websocket{query} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in said.items() if value]
-        writer.write("\r\n".join([*lines, "", ""]).encode())
+        whole = "\r\n".join([*lines, "", ""]).encode()
+        for start in range(0, len(whole), -(-len(whole) // pieces)):
+            writer.write(whole[start : start + -(-len(whole) // pieces)])
+            if pieces > 1:
+                await until(echo.others, "the beginning handed on")
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), READ_S)
         return int(head.split()[1]), cls(reader, writer)
 
@@ -193,6 +225,50 @@ async def test_a_handshake_that_is_none_is_refused_and_leaves_nothing(
     await wire.stop()
 
 
+@pytest.mark.parametrize(
+    ("query", "headers", "pieces", "short"),
+    [
+        ("&room=abc&t=1.2", {"upgrade": "WebSocket", "Upgrade": "", "Cookie": "a=b; c=d"}, 1, True),
+        ("", {}, 2, False),
+        ("&t=%41", {}, 1, False),
+        ("", {"X-Name": "é"}, 1, False),
+        ("", {"X-Long": "x" * 8_190}, 1, False),
+    ],
+)
+async def test_whatever_is_unusual_in_a_request_is_aiohttps_to_read(
+    front: Echo, query: str, headers: dict[str, str], pieces: int, short: bool
+) -> None:
+    status, wire = await Wire.ask(front, query, pieces=pieces, **headers)
+    assert (status, front.opened) == (101, int(short))
+    await wire.stop()
+
+
+async def test_a_session_that_is_there_is_no_new_one(front: Echo) -> None:
+    status, wire = await Wire.ask(front, "&sid=unknown")
+    assert (status, front.opened, front.server.sockets) == (400, 0, {})
+    await wire.stop()
+
+
+async def test_who_is_not_wanted_is_told_so_and_leaves_nothing(front: Echo) -> None:
+    def admit(_: object) -> None:
+        raise Limited(retry_ms=1_500)
+
+    front.server.admit = admit
+    url = f"{front.url}&transport=websocket"
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "2")
+        assert (await answer.json())["error"]["code"] == "limited"
+    assert (front.opened, front.server.sockets) == (1, {})
+
+
+async def test_who_asks_nothing_is_not_kept(front: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signaling.front.SILENCE_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    assert await asyncio.wait_for(reader.read(), READ_S) == b""
+    writer.close()
+
+
 # Messages
 
 
@@ -204,13 +280,14 @@ async def test_a_handshake_that_is_none_is_refused_and_leaves_nothing(
 def test_messages_come_whole_however_the_network_cuts_them(sizes: list[int], piece: int) -> None:
     async def whole() -> None:
         echo = Echo()
-        runner = await echo.start()
+        runner = await echo.start("front")
         wire = await Wire.begun(echo)
         for size in sizes:
             wire.send(BINARY, b"x" * size, pieces=piece if size < 200 else 9_999)
         for size in sizes:
             assert await wire.next() == (BINARY, b"x" * size)
         await wire.stop()
+        echo.front.close()
         await runner.cleanup()
 
     asyncio.run(whole())
