@@ -104,6 +104,10 @@ class EchoPeers:
         task.add_done_callback(lambda _: self._forget(owner, task))
         return await answered
 
+    def owned_by(self, owner: str) -> bool:
+        """Whether a check of this owner's may still run."""
+        return owner in self._owned
+
     async def end(self, owner: str) -> None:
         """The owner's check ends; waits for that, at most `CLOSE_S`."""
         if task := self._owned.pop(owner, None):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 from msgspec import Struct
-
-from rooms.ids import event_at
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -14,7 +14,7 @@ _ROOM, _ID, _PREV, _AT = _pack("room"), _pack("id"), _pack("prev"), _pack("at")
 PLACE_PAIRS = 4
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """`body` is the stored event (`events.encode`), `prev` the id before it, `key` the uuid of its request."""
 
     id: str
@@ -29,10 +29,21 @@ def wire(slug: str, entry: Entry) -> bytes:
     The body is spliced in as it is stored, so an event is never decoded on its way (msgpack specification, "map
     format": up to 15 pairs are `1000xxxx`, up to 2^16-1 `0xde` and two bytes).
     """
-    body = entry.body
-    pairs = (body[0] & 0x0F) + PLACE_PAIRS
-    head = bytes((0x80 | pairs,)) if pairs <= _FIXMAP_MAX else b"\xde" + pairs.to_bytes(2, "big")
-    at = _pack(event_at(entry.id))
+    body, id_ = entry.body, entry.id
+    at = _pack(int(id_[: id_.index("-")]))
     return b"".join(
-        (head, _ROOM, _pack(slug), _ID, _pack(entry.id), _PREV, _pack(entry.prev), _AT, at, body[1:])
+        (_HEADS[body[0] & 0x0F], _room(slug), _pack(id_), _PREV, _pack(entry.prev), _AT, at, body[1:])
     )
+
+
+def _head(pairs: int) -> bytes:
+    return bytes((0x80 | pairs,)) if pairs <= _FIXMAP_MAX else b"\xde" + pairs.to_bytes(2, "big")
+
+
+_HEADS = [_head(pairs + PLACE_PAIRS) for pairs in range(_FIXMAP_MAX + 1)]
+"""By the pairs of the body."""
+
+
+@lru_cache(maxsize=1_024)
+def _room(slug: str) -> bytes:
+    return _ROOM + _pack(slug) + _ID

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import structlog
 from aiohttp import web
@@ -83,6 +84,7 @@ class AddressRate:
             raise
 
 
+@lru_cache(maxsize=1_024)
 def _read(text: str) -> Address | None:
     """An IPv4 address that comes over an IPv6 socket is that IPv4 address (RFC 4291 §2.5.5.2)."""
     try:

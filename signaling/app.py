@@ -227,7 +227,7 @@ class Node:
             now_ms,
         )
         self.nodes.on_presence = self._presence
-        self.nodes.on_due = self.service.settle
+        self.nodes.on_due = self.service.attend
         self.nodes.on_lost = self._nodes_lost
         self.nodes.on_access = self.access.announced
         door = Door(directory, settings.public_url)

@@ -11,7 +11,9 @@ that there is what the transport holds back for one connection: 64 KiB, and the 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import os
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -47,6 +49,9 @@ MALFORMED = (ValueError, IndexError, KeyError, UnicodeDecodeError)
 """What engineio raises for bytes that are no packet of its protocol."""
 
 TAKEN = Taken()
+
+SID_BYTES = 15
+"""A session's name is a secret: whoever knows it may poll for it. 120 random bits."""
 
 PING, PONG = str(packet.PING), str(packet.PONG)
 
@@ -511,7 +516,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         if transport == "websocket":
             self.open(request)
             return TAKEN
-        socket = self._begin(request, transport)
+        socket = self._begin(request)
+        socket.push(self._opening(socket.sid, transport))
         socket.connected = True
         socket.polled_by(request)
         try:
@@ -521,22 +527,28 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     def open(self, request: web.Request | Opening) -> None:
         """A new session with a WebSocket. Raises what `admit` raises, and HTTPBadRequest for a handshake that is none."""
-        socket = self._begin(request, "websocket")
+        socket = self._begin(request)
         try:
             socket.carry(request)
+            socket.push(self._opening(socket.sid, "websocket"))
         except ConnectionError:
             socket.end(abort=True)
         except BaseException:
             socket.end(abort=True)
             raise
 
-    def _begin(self, request: web.Request | Opening, transport: str) -> EngineSocket:
+    def _begin(self, request: web.Request | Opening) -> EngineSocket:
         """Raises what `admit` raises."""
         self.admit(request)
-        sid = self.generate_id()
+        sid = base64.urlsafe_b64encode(os.urandom(SID_BYTES)).decode()
         socket = self.sockets[sid] = EngineSocket(self, sid)
         self.empty.clear()
         socket.request, socket.origin = request, request.headers.get("Origin")
+        self.on_open(socket)
+        self._watch_over(socket)
+        return socket
+
+    def _opening(self, sid: str, transport: str) -> packet.Packet:
         opened = {
             "sid": sid,
             "upgrades": self._upgrades(sid, transport),
@@ -544,10 +556,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             "pingInterval": int(self.ping_interval * 1000),
             "maxPayload": self.max_http_buffer_size,
         }
-        socket.push(packet.Packet(packet.OPEN, opened))
-        self.on_open(socket)
-        self._watch_over(socket)
-        return socket
+        return packet.Packet(packet.OPEN, opened)
 
 
 def _untold(_: EngineSocket) -> None:

@@ -23,7 +23,7 @@ from rooms.ids import event_order
 from rooms.live import Live
 from rooms.log import Entry, wire
 from rooms.membership import RoomRecord
-from rooms.ports import Resume, RoomLog, Seen
+from rooms.ports import Head, Resume, RoomLog, Seen
 from rooms.pushes import ResetPush
 from rooms.session import Session
 from signaling import packets
@@ -225,7 +225,8 @@ class Hub:
             self._take_entry(resident, epoch.decode(), entry, message)
         elif kind == b"S":
             version, _, blob = body.partition(b" ")
-            self.show_live(resident, int(version), live_values.decode(blob))
+            if int(version) > resident.version:  # mostly it has been shown already, by whoever made it here
+                self.show_live(resident, int(version), live_values.decode(blob))
         elif kind == b"P":
             origin, spared, name, payload = body.split(b" ", 3)
             if origin.decode() != self._node:
@@ -320,7 +321,7 @@ class Hub:
             return  # what is missed now is found at the next look
         await asyncio.sleep(IN_FLIGHT_S)
         for (resident, tail, version), head in zip(before, heads, strict=True):
-            if head is None:
+            if head is None or (head.id == tail and _is_at(resident, head)):
                 continue
             rolled_back = _order(head.id) < _order(tail) or head.version < version
             missed = (
@@ -412,6 +413,16 @@ class Hub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _is_at(resident: Resident, head: Head) -> bool:
+    """Whether this node has handed on just what the store has."""
+    return (resident.tail, resident.version, resident.tail_key, resident.epoch) == (
+        head.id,
+        head.version,
+        head.key,
+        head.epoch,
+    )
 
 
 def _order(id_: str | None) -> tuple[int, int]:

@@ -35,7 +35,7 @@ DAY_MS = 86_400_000
 class Nodes:
     """`beats` is a registry on connections of its own: a beat waits behind nobody's request.
 
-    What it tells: `on_presence(person, online)` of every change that this node causes, `on_due(slug)` of every room
+    What it tells: `on_presence(person, online)` of every change that this node causes, `on_due(slugs)` of rooms
     that time has something to do for, `on_lost()` after other nodes died, `on_access(person)` that somebody's log-ins
     changed, `on_late()` that the others may have counted this node dead, `on_left(connection)` that a socket which is gone
     may still be registered."""
@@ -71,7 +71,7 @@ class Nodes:
         self._registering: dict[str, asyncio.Task[None]] = {}
         self._free_to_register = asyncio.Semaphore(REGISTER_MAX)
         self.on_presence: Callable[[str, bool], Awaitable[None]]
-        self.on_due: Callable[[str], Awaitable[None]]
+        self.on_due: Callable[[Sequence[str]], Awaitable[None]]
         self.on_lost: Callable[[], Awaitable[None]]
         self.on_access: Callable[[str], None]
         self.on_late: Callable[[], None]
@@ -265,15 +265,11 @@ class Nodes:
                 self._unattended = frozenset()
                 await self.on_lost()
             for start in range(0, len(due), DUE_AT_ONCE):
-                await asyncio.gather(*map(self._attend_to, due[start : start + DUE_AT_ONCE]))
+                await self.on_due(due[start : start + DUE_AT_ONCE])
+        except RoomError as error:
+            log.info("rooms stay due", code=error.code)
         except Exception:  # the node goes on
             log.exception("could not attend to rooms")
-
-    async def _attend_to(self, slug: str) -> None:
-        try:
-            await self.on_due(slug)
-        except RoomError as error:
-            log.info("room stays due", code=error.code)
 
     def _judge(self, beat: Beat) -> None:
         if self._judges_from < 0:

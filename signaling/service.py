@@ -4,7 +4,7 @@ here and one row of `VERBS`."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -21,7 +21,17 @@ from rooms import live as live_values
 from rooms import pushes as p
 from rooms.bounds import Limits
 from rooms.call import CallRules, Here
-from rooms.errors import Conflict, Gone, Invalid, Limited, NotFound, PeerAway, TooLarge, Unavailable
+from rooms.errors import (
+    Conflict,
+    Gone,
+    Invalid,
+    Limited,
+    NotFound,
+    PeerAway,
+    RoomError,
+    TooLarge,
+    Unavailable,
+)
 from rooms.events import Event
 from rooms.ids import event_at, peer_id
 from rooms.live import Decision, Live, Notice, Peer
@@ -61,6 +71,10 @@ LEAVES_MAX = 20_000
 """Sockets and peers that may wait for the store to be taken back. None is ever given up: a socket's entry on a node that
 lives would keep its person online for ever. So beyond this nobody is let in until some are done (`overdue`), and only
 those who are here already may still add theirs. A node that ends leaves them to its lease."""
+
+LEAVES_AT_ONCE = 64
+"""Sockets that are taken back at the same time. When thousands drop at once, those who come back go first: whoever is back
+before its old socket's turn was never away, and nothing is written for it."""
 
 ANNOUNCEMENTS_MAX = 10_000
 """Notices and wakes that may wait for the store. The oldest is given up: a notice is history soon, and a room is looked at
@@ -134,6 +148,8 @@ class Service:
         self._entered: dict[str, dict[str, tuple[RoomRecord, str]]] = {}
         self._typing: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._leaves = Unfinished()
+        self._leaving = asyncio.Semaphore(LEAVES_AT_ONCE)
+        self._to_leave = 0
         self._announcements = Unfinished(ANNOUNCEMENTS_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -168,8 +184,7 @@ class Service:
             resumed = await self._log.resume(record.slug, seen, limit, self._rates.page_bytes)
             arrived = Peer(me, person, connection.identity.device, self._node, connection.id)
             await self._commit(record, lambda live: Decision(presence.enter(live, arrived)))
-            persons = [m.person for m in record.members]
-            online = await self._registry.online(persons, self._nodes.alive, unknown=False)
+            online = await self._registry.online(record.others(person), self._nodes.alive, unknown=False)
             session = await self._next_session(resident, resumed.head)
             resident.record.member(person)  # a removal that came while we waited
         except BaseException:
@@ -202,7 +217,7 @@ class Service:
                     name=m.name,
                     role=m.role,
                     tz=m.tz,
-                    online=m.person in online,
+                    online=m.person == person or m.person in online,
                     read=resumed.read.get(m.person),
                 )
                 for m in record.members
@@ -449,6 +464,31 @@ class Service:
         record = resident.record if resident else await self._memberships.room(slug)
         await self._commit(record or RoomRecord(slug, "", ()), Decision)
 
+    async def attend(self, slugs: Sequence[str]) -> None:
+        """As `settle`, of rooms that are due. Each with somebody in it is once a minute, and mostly nothing has happened:
+        then there is only to say when to look again, for all at once. Raises `Unavailable`; they stay due then."""
+        quiet = {slug: at for slug in slugs if (at := self._quiet_until(slug)) is not None}
+        if quiet:
+            await self._registry.due_again(quiet)
+        await asyncio.gather(*(self._settled(slug) for slug in slugs if slug not in quiet))
+
+    def _quiet_until(self, slug: str) -> int | None:
+        """When to look at this room again; None when something is to be done in it, or it is not known here."""
+        resident = self._hub.resident(slug)
+        if resident is None or resident.waiting is not None:
+            return None
+        live = resident.live
+        settled = calls.settle(
+            live, slug, _persons(resident.record), self._lost_at, self._now_ms(), self._rules
+        )
+        return self._wake_at(live) if settled == Decision(live) else None
+
+    async def _settled(self, slug: str) -> None:
+        try:
+            await self.settle(slug)
+        except RoomError as error:
+            log.info("room stays due", code=error.code)
+
     async def tell(self, slug: str, name: str, push: bytes) -> None:
         """Something ephemeral for everybody in a room, on every node."""
         await self._log.whisper(slug, _whisper("-", "-", name, push))
@@ -457,21 +497,27 @@ class Service:
         """A socket is gone: its peers are away for the grace, its person perhaps offline."""
         for resident in self._hub.rooms_of(connection):
             self._hub.unsit(resident, connection)
-        self._own(self._echoes.end(connection.id))
+        if self._echoes.owned_by(connection.id):
+            self._own(self._echoes.end(connection.id))
         person, peers = connection.identity.person, list(self._entered.pop(connection.id, {}).values())
         self._own(self._drop(person, connection.id, peers))
 
     async def _drop(self, person: str, socket: str, peers: list[tuple[RoomRecord, str]]) -> None:
         now, away_ms = self._now_ms(), self._rules.away_ms
-        for record, peer in peers:
-            drop = partial(_dropped, peer=peer, socket=socket, now=now, away_ms=away_ms)
-            await self._leaves.attempt((socket, peer), partial(self._commit, record, drop))
-        await self._leaves.attempt(socket, partial(self._nodes.leave, person, socket))
+        self._to_leave += 1
+        try:
+            async with self._leaving:
+                for record, peer in peers:
+                    drop = partial(_dropped, peer=peer, socket=socket, now=now, away_ms=away_ms)
+                    await self._leaves.attempt((socket, peer), partial(self._commit, record, drop))
+                await self._leaves.attempt(socket, partial(self._nodes.leave, person, socket))
+        finally:
+            self._to_leave -= 1
 
     @property
     def overdue(self) -> bool:
         """Whether too many who are gone wait for the store already."""
-        return len(self._leaves) >= LEAVES_MAX
+        return len(self._leaves) + self._to_leave >= LEAVES_MAX
 
     # The parts of every request
 
@@ -564,9 +610,12 @@ class Service:
 
     async def _wake(self, slug: str, live: Live) -> None:
         """Have some node look at this room when time has something to do in it."""
+        await self._registry.due(slug, self._wake_at(live))
+
+    def _wake_at(self, live: Live) -> int | None:
         due = calls.deadline(live, self._rules)
         recheck = self._now_ms() + RECHECK_CALL_MS if live.peers or live.call else None
-        await self._registry.due(slug, min((at for at in (due, recheck) if at is not None), default=None))
+        return min((at for at in (due, recheck) if at is not None), default=None)
 
     async def _tell(self, slug: str, notice: Notice, ring_ms: int) -> None:
         """All sockets of that person hear it, and while it rings those that come later, too (K1)."""

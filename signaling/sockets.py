@@ -183,6 +183,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._limits = limits
         self._metrics = metrics
         metrics.handshakes.set_function(lambda: len(self._unknown))
+        metrics.sockets.set_function(lambda: len(self._connections))
         self._connections: dict[str, SocketConnection] = {}
         self._entering: set[str] = set()
         self._unknown: dict[str, asyncio.TimerHandle] = {}
@@ -246,7 +247,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if connection := self._connections.pop(socket.sid, None):
             self._nodes.forget(connection)
             self._service.disconnected(connection)
-            self._metrics.sockets.dec()
             if not self._connections:
                 self._empty.set()
 
@@ -318,7 +318,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._empty.clear()
         if timer := self._unknown.pop(socket.sid, None):
             timer.cancel()
-        self._metrics.sockets.inc()
         connection.open(packets.control(packets.CONNECT, "/", {"sid": connection.id}))
         if self.draining:  # it came in while everybody else was told
             connection.send(self._goaway())

@@ -80,12 +80,10 @@ class Channels:
         if channel is None:
             channel = self._wanted[name] = Channel(asyncio.get_running_loop().create_future())
             await self._place(name)
-        try:
-            async with asyncio.timeout(self._store.timeout_s):
-                while channel.unconfirmed is not None:
-                    await asyncio.shield(channel.unconfirmed)
-        except TimeoutError:
-            raise Unavailable(retry_ms=RETRY_MS) from None
+        if channel.unconfirmed is not None:
+            await asyncio.wait([channel.unconfirmed], timeout=self._store.timeout_s)
+            if channel.unconfirmed is not None:
+                raise Unavailable(retry_ms=RETRY_MS)
 
     async def unsubscribe(self, name: str) -> None:
         self._wanted.pop(name, None)

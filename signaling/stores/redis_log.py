@@ -154,8 +154,7 @@ class RedisRoomLog:
     async def heads(self, slugs: Sequence[str]) -> list[Head | None]:
         asked: list[tuple[str, ...]] = []
         for slug in slugs:
-            asked.append(("HMGET", f"{{{slug}}}:meta", "epoch", "tail", "key"))
-            asked.append(("HGET", f"{{{slug}}}:live", "v"))
+            asked += _head_of(slug)
         answers = await self._store.each(*asked)
         return [_head(meta, version) for meta, version in zip(answers[::2], answers[1::2], strict=True)]
 
@@ -178,8 +177,19 @@ class RedisRoomLog:
 def _head(meta: Any, version: Any) -> Head | None:
     if isinstance(meta, Exception) or isinstance(version, Exception):
         return None
-    epoch, tail, key = ((value or b"").decode() for value in meta)
-    return Head(epoch=epoch, id=tail or None, key=key or None, version=int(version or 0))
+    epoch, tail, key = meta
+    return Head(
+        epoch=epoch.decode() if epoch else "",
+        id=tail.decode() if tail else None,
+        key=key.decode() if key else None,
+        version=int(version or 0),
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _head_of(slug: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Asked of every room all the time."""
+    return ("HMGET", f"{{{slug}}}:meta", "epoch", "tail", "key"), ("HGET", f"{{{slug}}}:live", "v")
 
 
 def _request_field(request: Request) -> str:

@@ -79,6 +79,11 @@ class Registry:
         else:
             await self._store.run("ZADD", "{nodes}:due", at_ms, slug)
 
+    async def due_again(self, when: Mapping[str, int]) -> None:
+        """As `due`, for several rooms in one trip."""
+        words: list[Word] = [word for slug, at_ms in when.items() for word in (at_ms, slug)]
+        await self._store.run("ZADD", "{nodes}:due", *words)
+
     async def connect(
         self,
         person: str,

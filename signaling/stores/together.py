@@ -14,6 +14,10 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
+REST_S = 0.01
+"""Between two queries while others wait: a query costs as much as dozens of its keys, so in a rush the next one is for all
+who come within this. Whoever asks alone does not wait."""
+
 MOST = 500
 """Keys of one query; SQLite takes 32,766 variables, and a long query holds everybody up."""
 
@@ -50,6 +54,8 @@ class Together(Generic[Key, Value]):
                         value = found.get(key)
                         for answer in _still([waiting]):
                             answer.set_result(value)
+                if 0 < len(self._waiting) < MOST:
+                    await asyncio.sleep(REST_S)
         finally:
             self._asking = None
 
