@@ -20,6 +20,8 @@ from signaling.stores.schedule import Backlog, Pending, Schedule
 
 log = structlog.get_logger()
 
+NOTHING = Backlog(0, None)
+
 LOOK_S = 1.0
 
 ROWS = 200
@@ -65,7 +67,7 @@ class Outbox:
             self._kicked.clear()
             try:
                 left = await self.empty()
-                self._on_backlog(await self._schedule.backlog())
+                self._on_backlog(await self._schedule.backlog() if left else NOTHING)
             except Unavailable:
                 left = True
             except Exception:  # the node goes on

@@ -211,7 +211,7 @@ def _keys_to_write(slug: str) -> list[str]:
 
 
 def _entry(id_: bytes, prev: bytes, key: bytes, body: bytes) -> Entry:
-    return Entry(id=id_.decode(), prev=prev.decode() or None, key=key.decode(), body=body)
+    return Entry(id_.decode(), prev.decode() or None, key.decode(), body)  # by position: half the time
 
 
 def _fitting(

@@ -107,6 +107,10 @@ async def test_a_node_sees_the_others_and_what_is_due(door: Door) -> None:
     room = uuid.uuid4().hex
     await door.registry.due(room, 1)
     assert room in (await door.registry.beat("n1", LEASE_MS)).due
+    later = uuid.uuid4().hex
+    await door.registry.due_again({room: 1, later: (1 << 53) - 1})
+    due = (await door.registry.beat("n1", LEASE_MS)).due
+    assert (room in due, later in due) == (True, False)
     beat = await door.registry.beat("n2", LEASE_MS)
     assert room not in beat.due, "it was taken"
     assert beat.seen["n1"] <= beat.now

@@ -61,3 +61,15 @@ async def test_a_query_has_so_many_keys_at_most() -> None:
     ask = Together(source.answer)
     await asyncio.gather(*(ask(key) for key in range(MOST + 1)))
     assert [len(keys) for keys in source.asked] == [MOST, 1]
+
+
+async def test_in_a_rush_the_next_query_is_for_all_who_come_soon() -> None:
+    source = Source()
+    ask = Together(source.answer)
+    first = asyncio.create_task(ask(1))
+    await until(lambda: source.asked, "the first query")
+    second = asyncio.create_task(ask(2))
+    await asyncio.sleep(0)
+    source.let.set()
+    await first
+    assert (await ask(3), await second) == ("3 of 2", "2 of 2")
