@@ -290,6 +290,8 @@ def accept(request: web.Request, most_bytes: int, turn: Turn) -> WebSocket:
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the connection has ended")
     answer = _accepted(request)
+    if http._message_tail:  # section 4.1: a client waits; what aiohttp has read of a frame would be missing
+        raise web.HTTPBadRequest(text="Something was said before the handshake was answered.")
     socket = WebSocket(transport, most_bytes, turn)
     transport.write(answer)
     transport.set_protocol(socket)
@@ -302,12 +304,13 @@ def accept(request: web.Request, most_bytes: int, turn: Turn) -> WebSocket:
 
 def _accepted(request: web.Request) -> bytes:
     headers = request.headers
+    asked = {word.strip().lower() for word in ",".join(headers.getall("Connection", [])).split(",")}
     key = headers.get("Sec-WebSocket-Key", "")
     try:
         whole = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
     except binascii.Error:
         whole = False
-    if not whole or headers.get("Sec-WebSocket-Version") != "13":
+    if "upgrade" not in asked or not whole or headers.get("Sec-WebSocket-Version") != "13":
         raise web.HTTPBadRequest(
             text="This is no WebSocket handshake.", headers={"Sec-WebSocket-Version": "13"}
         )

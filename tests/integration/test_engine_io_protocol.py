@@ -79,8 +79,10 @@ class Wire:
         self._writer = writer
 
     @classmethod
-    async def ask(cls, echo: Echo, query: str = "", **headers: str) -> tuple[int, Wire]:
-        """The handshake: the HTTP status that answers it."""
+    async def ask(
+        cls, echo: Echo, query: str = "", *, early: bytes = b"", **headers: str
+    ) -> tuple[int, Wire]:
+        """The handshake, and what is said behind it at once: the HTTP status that answers it."""
         reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
         said = {
             "Host": "localhost",
@@ -92,7 +94,7 @@ class Wire:
         }
         lines = [f"GET /socket.io/?EIO=4&transport=websocket{query} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in said.items() if value]
-        writer.write("\r\n".join([*lines, "", ""]).encode())
+        writer.write("\r\n".join([*lines, "", ""]).encode() + early)
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), READ_S)
         return int(head.split()[1]), cls(reader, writer)
 
@@ -183,12 +185,31 @@ async def test_a_session_is_opened_over_either_transport(echo: Echo) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Sec_WebSocket_Key": "short"}, {"Sec_WebSocket_Key": ""}, {"Sec_WebSocket_Version": "8"}]
+    "headers",
+    [
+        {"Sec_WebSocket_Key": "short"},
+        {"Sec_WebSocket_Key": ""},
+        {"Sec_WebSocket_Version": "8"},
+        {
+            "Connection": "keep-alive"
+        },  # it is for the next hop only: a proxy has handed on what is not its own
+    ],
 )
 async def test_a_handshake_that_is_none_is_refused_and_leaves_nothing(
     echo: Echo, headers: dict[str, str]
 ) -> None:
     status, wire = await Wire.ask(echo, **headers)
+    assert (status, echo.server.sockets) == (400, {})
+    await wire.stop()
+
+
+@pytest.mark.parametrize("early_bytes", [1, 4, 200])
+async def test_who_does_not_wait_for_the_answer_to_the_handshake_is_refused(
+    echo: Echo, early_bytes: int
+) -> None:
+    """RFC 6455, section 4.1: what aiohttp has read of a frame then would be missing from it."""
+    early = frame(BINARY, b"early" * 40)[:early_bytes]
+    status, wire = await Wire.ask(echo, early=early)
     assert (status, echo.server.sockets) == (400, {})
     await wire.stop()
 
