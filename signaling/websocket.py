@@ -32,6 +32,9 @@ _CONTROL_BYTES: Final = 125
 NORMAL, PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1000, 1002, 1007, 1009
 """RFC 6455, section 7.4.1."""
 
+_SAID: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
+"""Of the codes below 3000 (IANA, "WebSocket Close Code Number Registry"): 1004 to 1006 and 1015 are never sent."""
+
 FINISH_S: Final = 5.0
 """A client gets this long to take what is left for it before its transport is cut."""
 
@@ -236,8 +239,7 @@ class WebSocket(asyncio.Protocol):
         if not whole or len(payload) > _CONTROL_BYTES or kind > _PONG:
             self._fail(PROTOCOL_ERROR)
         elif kind == _CLOSE:
-            code = int.from_bytes(payload[:2], "big")
-            self.close(code if 1000 <= code < 5000 else NORMAL)
+            self.close(_echoed(payload))
             self.flush()
             self._transport.close()
         elif kind == _PING and not self.paused:  # section 5.5.3: the newest is answered; to one who reads
@@ -272,6 +274,20 @@ class WebSocket(asyncio.Protocol):
         if self._cut is not None:
             self._cut.cancel()
         self.on_lost()
+
+
+def _echoed(payload: bytes) -> int:
+    """The code that answers a close frame (sections 5.5.1, 7.4): its own, unless nobody may say that one."""
+    if not payload:
+        return NORMAL
+    code = int.from_bytes(payload[:2], "big")
+    if code not in _SAID and not 3000 <= code < 5000:  # nor one of a single byte
+        return PROTOCOL_ERROR
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return NOT_UTF8
+    return code
 
 
 class Taken(web.StreamResponse):

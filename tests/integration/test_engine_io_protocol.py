@@ -341,6 +341,44 @@ async def test_a_client_closes(echo: Echo, kind: int, payload: bytes) -> None:
     await wire.stop()
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (b"\x03", PROTOCOL_ERROR),
+        *(((number).to_bytes(2, "big"), PROTOCOL_ERROR) for number in (0, 999, 1004, 1005, 1006, 1015, 5000)),
+        ((1000).to_bytes(2, "big") + b"\xff", NOT_UTF8),
+        ((1001).to_bytes(2, "big") + "tschüß".encode(), 1001),
+        ((3000).to_bytes(2, "big"), 3000),
+        ((4999).to_bytes(2, "big"), 4999),
+    ],
+)
+async def test_a_close_frame_is_answered_with_its_own_code_if_that_may_be_said(
+    echo: Echo, said: bytes, code: int
+) -> None:
+    """RFC 6455, sections 5.5.1 and 7.4."""
+    wire = await Wire.begun(echo)
+    wire.send(CLOSE, said)
+    assert await wire.next() == (CLOSE, code.to_bytes(2, "big"))
+    await wire.gone()
+    await wire.stop()
+
+
+async def test_what_comes_behind_a_close_frame_is_not_heard(echo: Echo) -> None:
+    """RFC 6455, section 5.5.1, whatever it is and however it comes."""
+    heard: list[bytes | str] = []
+    echo.server.on_message = lambda _, data: heard.append(data)
+    wire = await Wire.begun(echo)
+    wire.send(CLOSE, (1000).to_bytes(2, "big"))
+    wire.send(BINARY, b"late")
+    wire.send(PING)
+    wire.send(CLOSE)
+    wire.send(BINARY, b"x", masked=False)
+    assert await wire.next() == (CLOSE, (1000).to_bytes(2, "big"))
+    await wire.gone()
+    assert (heard, echo.server.sockets) == ([], {})
+    await wire.stop()
+
+
 # Upgrade
 
 
