@@ -90,7 +90,8 @@ class Outbox:
         return pkt
 
     async def get(self) -> packet.Packet | None:
-        while not self._packets:
+        """Raises `asyncio.QueueEmpty` when what there was has been taken meanwhile."""
+        if not self._packets:
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
@@ -285,7 +286,10 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
 
     async def poll(self) -> list[packet.Packet]:
         """The answer to a poll; empty when the socket is closed. Raises QueueEmpty after a silence."""
-        packets = await self._next(POLLING_ANSWER)
+        try:
+            packets = await self._next(POLLING_ANSWER)
+        except asyncio.QueueEmpty:  # the client did not wait for its poll: the WebSocket has it now
+            return [packet.Packet(packet.NOOP)]
         self._fetched_bytes = sum(_size(pkt) for pkt in packets)
         if self.closing and self.queue.qsize() <= 1:
             self._end()  # the last of it has been fetched
@@ -335,6 +339,9 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self._posting = True
         try:
             await self._take_post(environ)
+        except exceptions.EngineIOError:
+            if self.sid in self.server.sockets:  # else engineio has no answer: the next request is told
+                raise
         finally:
             self._posting = False
 
@@ -373,6 +380,8 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
     def _carry(self, websocket: WebSocket) -> None:
         self.connected = self.upgraded = True
         self._websocket = websocket
+        if self.known:  # it may have logged in by polling while the WebSocket was probed
+            websocket.most_bytes = self.server.max_http_buffer_size
         websocket.on_message = self._take_frame
         websocket.on_writable = self._write_on
         websocket.on_lost = self._lost

@@ -19,8 +19,9 @@ from engineio import packet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from signaling.engine import EngineServer, EngineSocket
+from signaling.engine import UNKNOWN_MESSAGE_BYTES, EngineServer, EngineSocket
 from signaling.websocket import NOT_UTF8, PROTOCOL_ERROR, TOO_BIG
+from tests.support.condition import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
 
@@ -422,3 +423,55 @@ async def test_a_probe_that_is_none_leaves_polling_as_it_was(echo: Echo) -> None
         async with http.get(url) as answer:
             assert "4hello" in (await answer.text()).split("\x1e")
         await wire.stop()
+
+
+async def test_an_upgrade_that_does_not_wait_for_its_poll_ends_that_and_keeps_the_session(echo: Echo) -> None:
+    """Else the poll would wait beside the WebSocket, take from it what waits, and end the session with its own time."""
+    async with aiohttp.ClientSession() as http:
+        sid = await _polling(echo, http)
+        poll = asyncio.create_task(http.get(f"{echo.url}&transport=polling&sid={sid}"))
+        await until(lambda: echo.server.sockets[sid].queue._reader is not None, "the poll")
+        wire = await Wire.open(echo, f"&sid={sid}")
+        wire.send(TEXT, b"2probe")
+        wire.send(TEXT, b"5")
+        assert await wire.next() == (TEXT, b"3probe")
+        assert await (await asyncio.wait_for(poll, READ_S)).text() == "6"
+        assert await wire.next() == (TEXT, b"6")
+        wire.send(TEXT, b"4still here")
+        assert await wire.next() == (TEXT, b"4still here")
+        await wire.stop()
+
+
+async def test_a_log_in_by_polling_counts_for_the_websocket_that_is_probed_then(echo: Echo) -> None:
+    """Limits: before the log-in a message is small; the official client upgrades while it says CONNECT."""
+    echo.server.max_http_buffer_size = 2 * UNKNOWN_MESSAGE_BYTES
+    async with aiohttp.ClientSession() as http:
+        sid = await _polling(echo, http)
+        wire = await Wire.open(echo, f"&sid={sid}")
+        wire.send(TEXT, b"2probe")
+        assert await wire.next() == (TEXT, b"3probe")
+        echo.server.sockets[sid].knows("somebody")
+        wire.send(TEXT, b"5")
+        large = b"x" * (UNKNOWN_MESSAGE_BYTES + 1)
+        wire.send(BINARY, large)
+        assert await wire.next() == (TEXT, b"6")
+        assert await wire.next() == (BINARY, large)
+        await wire.stop()
+
+
+async def test_a_body_that_comes_when_its_session_has_ended_is_a_client_error(
+    echo: Echo, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with aiohttp.ClientSession() as http:
+        sid = await _polling(echo, http)
+        url = f"{echo.url}&transport=polling&sid={sid}"
+        reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
+        path = url.removeprefix(f"http://127.0.0.1:{echo.port}")
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n4".encode())
+        await until(lambda: echo.server.sockets[sid]._posting, "the beginning of the body")
+        async with http.post(url, data="4another") as answer:
+            assert answer.status == 400
+        writer.write(b"\xff" * 8)
+        assert int((await asyncio.wait_for(reader.readline(), READ_S)).split()[1]) < 500
+        assert "Traceback" not in caplog.text
+        writer.close()
