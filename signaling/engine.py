@@ -285,15 +285,15 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
     # Long-polling
 
     async def poll(self) -> list[packet.Packet]:
-        """The answer to a poll; empty when the socket is closed. Raises QueueEmpty after a silence."""
+        """The answer to a poll: NOOP when there is nothing to say. Raises QueueEmpty after a silence."""
         try:
             packets = await self._next(POLLING_ANSWER)
         except asyncio.QueueEmpty:  # the client did not wait for its poll: the WebSocket has it now
-            return [packet.Packet(packet.NOOP)]
+            packets = []
         self._fetched_bytes = sum(_size(pkt) for pkt in packets)
         if self.closing and self.queue.qsize() <= 1:
             self._end()  # the last of it has been fetched
-        return packets
+        return packets or [packet.Packet(packet.NOOP)]
 
     async def _next(self, most: int) -> list[packet.Packet]:
         """What there is to write now, `most` packets of it; empty when the socket is closed. Raises QueueEmpty."""

@@ -342,6 +342,19 @@ async def test_a_client_closes(echo: Echo, kind: int, payload: bytes) -> None:
     await wire.stop()
 
 
+async def test_a_close_packet_answers_the_pending_poll_with_a_packet(echo: Echo) -> None:
+    async with aiohttp.ClientSession() as http:
+        sid = await _polling(echo, http)
+        url = f"{echo.url}&transport=polling&sid={sid}"
+        poll = asyncio.create_task(http.get(url))
+        await until(lambda: echo.server.sockets[sid].queue._reader is not None, "the poll")
+        async with http.post(url, data="1") as answer:
+            assert answer.status == 200
+        assert await (await asyncio.wait_for(poll, READ_S)).text() == "6"
+        async with http.get(url) as answer:
+            assert answer.status == 400
+
+
 @pytest.mark.parametrize(
     ("said", "code"),
     [
