@@ -468,8 +468,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + TICK_S
-        while self._pinged and self._pinged[0][0] + self.ping_timeout <= until_s:
+        now_s = loop.time()
+        until_s = now_s + TICK_S
+        while self._pinged and self._pinged[0][0] + self.ping_timeout <= now_s:
             _, socket = self._pinged.popleft()
             if not socket.heard and not socket.closing:
                 self.start_background_task(socket.close, False, False, self.reason.PING_TIMEOUT)
@@ -477,8 +478,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             _, socket = self._to_ping.popleft()
             if socket.heard and not socket.closing:
                 socket.ping()
-                self._pinged.append((loop.time(), socket))
-                self._to_ping.append((loop.time() + self.ping_interval, socket))
+                self._pinged.append((now_s, socket))
+                self._to_ping.append((now_s + self.ping_interval, socket))
         waited_for = self._to_ping or self._pinged
         self._ticking = loop.call_later(TICK_S, self._tick) if waited_for else None
 
