@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,6 +21,7 @@ from engineio import packet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from signaling import engine
 from signaling.engine import UNKNOWN_MESSAGE_BYTES, EngineServer, EngineSocket
 from signaling.websocket import NOT_UTF8, PROTOCOL_ERROR, TOO_BIG
 from tests.support.condition import until
@@ -29,6 +32,10 @@ INTERVAL_S, TIMEOUT_S = 0.3, 0.2
 MOST_BYTES = 100_000
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 READ_S = 5
+COUNTED = (
+    "EngineSocket", "WebSocket", "Outbox", "Request", "RequestHandler", "Task", "Future", "TimerHandle", "Handle",
+    "function", "method", "partial", "coroutine", "_SelectorSocketTransport",
+)  # fmt: skip
 
 
 class Echo:
@@ -146,6 +153,11 @@ class Wire:
     async def gone(self) -> None:
         """Whatever still comes, the connection ends."""
         await asyncio.wait_for(self._reader.read(), READ_S)
+
+    async def drop(self) -> None:
+        """The connection is lost."""
+        self._writer.transport.abort()
+        await asyncio.gather(self._writer.wait_closed(), return_exceptions=True)
 
     async def stop(self) -> None:
         self._writer.close()
@@ -488,3 +500,62 @@ async def test_a_body_that_comes_when_its_session_has_ended_is_a_client_error(
         assert int((await asyncio.wait_for(reader.readline(), READ_S)).split()[1]) < 500
         assert "Traceback" not in caplog.text
         writer.close()
+
+
+# What is left of them
+
+
+async def _come_and_go(echo: Echo, http: aiohttp.ClientSession, how: str) -> None:
+    if how == "no handshake":
+        _, wire = await Wire.ask(echo, Sec_WebSocket_Key="short")
+    elif how in ("polls no more", "lost while it upgrades", "lost behind its upgrade"):
+        sid = await _polling(echo, http)
+        if how == "polls no more":
+            return
+        wire = await Wire.open(echo, f"&sid={sid}")
+        wire.send(TEXT, b"2probe")
+        assert await wire.next() == (TEXT, b"3probe")
+        if how == "lost behind its upgrade":
+            wire.send(TEXT, b"5")
+    else:
+        wire = await Wire.begun(echo)
+    if how == "says good-bye":
+        wire.send(CLOSE)
+        await wire.gone()
+    elif how == "speaks nonsense":
+        wire.send(BINARY, b"x", masked=False)
+        await wire.ended_with()
+    elif how == "lost in a frame":
+        wire.send(BINARY, b"piece", fin=False)
+        wire.send(BINARY, frame(BINARY, b"x" * 200)[:50])
+    await wire.drop()
+
+
+async def test_connections_that_are_over_leave_nothing_behind(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However they end: no session, no task, no request, no closure for each."""
+    monkeypatch.setattr(engine, "FINISH_S", 0.1)
+    ways = (
+        "no handshake", "polls no more", "lost while it upgrades", "lost behind its upgrade", "says good-bye",
+        "speaks nonsense", "lost in a frame", "lost",
+    )  # fmt: skip
+
+    def is_quiet() -> bool:
+        return not echo.server.sockets and echo.server._ticking is None and len(asyncio.all_tasks()) == 1
+
+    def living() -> Counter[str]:
+        gc.collect()
+        kinds = Counter(type(one).__name__ for one in gc.get_objects())
+        return Counter({kind: kinds[kind] for kind in COUNTED})
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
+        for how in ways:
+            await _come_and_go(echo, http, how)
+        await until(is_quiet, "the first are gone")
+        before = living()
+        for how in ways * 12:
+            await _come_and_go(echo, http, how)
+        await until(is_quiet, "all are gone")
+        left = living() - before
+    assert max(left.values(), default=0) < 12, f"one of each, or more: {left}"
