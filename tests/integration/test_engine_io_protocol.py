@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from signaling import engine
-from signaling.engine import UNKNOWN_MESSAGE_BYTES, EngineServer, EngineSocket
+from signaling.engine import PACKET_BYTES, UNKNOWN_MESSAGE_BYTES, EngineServer, EngineSocket
 from signaling.websocket import NOT_UTF8, PROTOCOL_ERROR, TOO_BIG
 from tests.support.condition import until
 
@@ -317,6 +317,40 @@ async def test_a_new_message_inside_of_another_ends_the_connection(echo: Echo) -
     wire.send(BINARY, b"another")
     assert await wire.ended_with() == PROTOCOL_ERROR
     await wire.stop()
+
+
+# Somebody who does not read
+
+
+async def test_what_waits_is_bounded_to_the_byte_and_comes_in_order_when_it_is_read(echo: Echo) -> None:
+    """Limits: the bound itself is allowed; above it what is ephemeral is dropped, and anything else ends the session."""
+    overflows: list[None] = []
+    echo.server.on_overflow = lambda: overflows.append(None)
+    echo.server.ping_timeout = READ_S
+    wires = [await Wire.begun(echo) for _ in range(2)]
+    for wire, socket in zip(wires, list(echo.server.sockets.values()), strict=True):
+        sent = 0
+        while not socket.waiting_bytes:
+            socket.push_message(b"%d" % sent + b" " * 30_000)
+            sent += 1
+            await asyncio.sleep(0)
+        left = echo.server.backlog_bytes - socket.waiting_bytes
+        socket.push_message(b"x" * (left - PACKET_BYTES))
+        assert (socket.waiting_bytes, overflows) == (echo.server.backlog_bytes, [])
+        socket.push_message(b"", ephemeral=True)
+        assert (socket.waiting_bytes, overflows) == (echo.server.backlog_bytes, [])
+        if wire is wires[0]:
+            for number in range(sent):
+                kind, payload = await wire.next()
+                assert (kind, int(payload)) == (BINARY, number)
+            assert await wire.next() == (BINARY, b"x" * (left - PACKET_BYTES))
+            assert socket.waiting_bytes == 0
+        else:
+            socket.push_message(b"")
+            assert overflows == [None]
+            await wire.gone()
+            assert socket.sid not in echo.server.sockets
+        await wire.stop()
 
 
 # Heartbeat and end
