@@ -10,7 +10,8 @@ from rooms.ids import event_at
 _pack = msgspec.msgpack.Encoder().encode
 
 _FIXMAP_MAX = 15
-_PLACE = (_pack("room"), _pack("id"), _pack("prev"), _pack("at"))
+_ROOM, _ID, _PREV, _AT = _pack("room"), _pack("id"), _pack("prev"), _pack("at")
+PLACE_PAIRS = 4
 
 
 class Entry(Struct, frozen=True):
@@ -28,8 +29,10 @@ def wire(slug: str, entry: Entry) -> bytes:
     The body is spliced in as it is stored, so an event is never decoded on its way (msgpack specification, "map
     format": up to 15 pairs are `1000xxxx`, up to 2^16-1 `0xde` and two bytes).
     """
-    pairs = (entry.body[0] & 0x0F) + len(_PLACE)
-    head = bytes([0x80 | pairs]) if pairs <= _FIXMAP_MAX else b"\xde" + pairs.to_bytes(2, "big")
-    values = (slug, entry.id, entry.prev, event_at(entry.id))
-    place = b"".join(name + _pack(value) for name, value in zip(_PLACE, values, strict=True))
-    return head + place + entry.body[1:]
+    body = entry.body
+    pairs = (body[0] & 0x0F) + PLACE_PAIRS
+    head = bytes((0x80 | pairs,)) if pairs <= _FIXMAP_MAX else b"\xde" + pairs.to_bytes(2, "big")
+    at = _pack(event_at(entry.id))
+    return b"".join(
+        (head, _ROOM, _pack(slug), _ID, _pack(entry.id), _PREV, _pack(entry.prev), _AT, at, body[1:])
+    )

@@ -72,11 +72,12 @@ class PeerPush(PeerShown, frozen=True, kw_only=True):
 
 
 class PersonPush(Sent, frozen=True):
-    """R1: `online` = has a socket anywhere."""
+    """R1: `online` = has a socket anywhere. `tz` (an addition): the zone that they have taken just now."""
 
     room: str
     person: str
     online: bool
+    tz: str | None = None
 
 
 class TypingPush(Sent, frozen=True):

@@ -47,7 +47,7 @@ _FIELD_CHARACTERS = 100
 """An unknown field's name comes from outside: what is said back of it is short."""
 
 
-def decode_command(name: str, payload: bytes, message_bytes: int) -> Command:
+def decode_command(name: str, payload: msgspec.Raw, message_bytes: int) -> Command:
     """Raises `Unsupported` for an unknown event, `TooLarge` over `message_bytes`, `Invalid` with a wrong field's path."""
     decoder = _decoders.get(name)
     if decoder is None:
@@ -58,7 +58,7 @@ def decode_command(name: str, payload: bytes, message_bytes: int) -> Command:
     return command
 
 
-def strictly(decoder: msgspec.msgpack.Decoder[Asked], payload: bytes) -> Asked:
+def strictly(decoder: msgspec.msgpack.Decoder[Asked], payload: msgspec.Raw) -> Asked:
     """Raises `Invalid` with the path of what is wrong, `UndecodableError` for what is no msgpack at all."""
     try:
         return decoder.decode(payload)

@@ -65,8 +65,8 @@ FEED_PAST_MS: Final = 30 * 24 * 60 * MINUTE_MS
 
 
 class Api:
-    """`online` says which people have a socket anywhere, `sender` how the server is called, and who writes its
-    invitations."""
+    """`online` says which people have a socket anywhere, `zone_taken` tells somebody's rooms of their new zone. `sender`:
+    how the server is called, and who writes its invitations."""
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class Api:
         sessions: Sessions,
         room_log: RoomLog,
         online: Callable[[Collection[str]], Awaitable[set[str]]],
+        zone_taken: Callable[[str, str], Awaitable[None]],
         limits: Limits,
         rules: Rules,
         calendars: Calendars,
@@ -94,6 +95,7 @@ class Api:
         self._sessions = sessions
         self._log = room_log
         self._online = online
+        self._zone_taken = zone_taken
         self._limits = limits
         self._rules = rules
         self._calendars = calendars
@@ -144,7 +146,11 @@ class Api:
     async def change_profile(self, request: web.Request, person: str) -> ProfileShown:
         change: ProfileChange = _as(ProfileChange, await _body(request))
         change.check()
-        return ProfileShown(ok=True, person=await self._profiles.change(person, change))
+        shown = await self._profiles.change(person, change)
+        if change.tz is not None:
+            with contextlib.suppress(Unavailable):  # then they see it when they join again
+                await self._zone_taken(person, change.tz)
+        return ProfileShown(ok=True, person=shown)
 
     async def set_hours(self, request: web.Request, person: str) -> ProfileShown:
         hours: Hours | None = _as(Hours | None, await _body(request))

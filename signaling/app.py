@@ -133,6 +133,7 @@ class Node:
         self.channels = Channels(self.store, self._heard, self._restored)
         name = uuid.uuid4().hex[:12]
         self.hub = Hub(name, room_log, self.channels.subscribe, self.channels.unsubscribe)
+        self.metrics.rooms.set_function(self.hub.count)
         self.nodes = Nodes(
             name,
             self.registry,
@@ -269,6 +270,7 @@ class Node:
                 sessions=self.sessions,
                 room_log=room_log,
                 online=self._online,
+                zone_taken=self._zone_taken,
                 limits=limits,
                 rules=_rules(settings),
                 calendars=Calendars(directory.database),
@@ -365,7 +367,6 @@ class Node:
             self.hub.on_message(channel, message)
         else:
             self.nodes.on_message(channel, message)
-        self.metrics.rooms.set(len(self.hub.residents()))
 
     def _restored(self, channel: str) -> None:
         if self.hub.hears(channel):
@@ -377,6 +378,13 @@ class Node:
         """R1: the people of all rooms of somebody who came or went are told."""
         for membership in await self.directory.memberships(person):
             push = pack(PersonPush(room=membership.slug, person=person, online=online))
+            await self.service.tell(membership.slug, "person", push)
+
+    async def _zone_taken(self, person: str, tz: str) -> None:
+        """Whoever has a room of theirs open sees their times change."""
+        online = person in await self._online([person])
+        for membership in await self.directory.memberships(person):
+            push = pack(PersonPush(room=membership.slug, person=person, online=online, tz=tz))
             await self.service.tell(membership.slug, "person", push)
 
     async def _nodes_lost(self) -> None:

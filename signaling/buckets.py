@@ -11,6 +11,8 @@ from rooms.errors import Limited
 class TokenBucket:
     """At most `burst` at once and `per_s` in the long run. Time is passed in, in seconds of any monotonic clock."""
 
+    __slots__ = ("_at_s", "_burst", "_per_s", "_tokens")
+
     def __init__(self, per_s: float, burst: float) -> None:
         self._per_s = per_s
         self._burst = burst

@@ -6,6 +6,7 @@
       store/                the embedded store: append-only files, socket, pid (unless another store is set)
       valkey.log            what the embedded store says of itself
       engine.json           which engine, in which version, last wrote the store
+      mail/                 mails as files, newest 1,000 (unless a mail server is set)
       public_url            the address that links are made from, as the last server knew it
       server.lock           held by the one server that runs the embedded store
 

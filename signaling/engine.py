@@ -4,14 +4,15 @@ Ours: what waits for one socket is bounded in bytes and in time; a long-polling 
 what is read before the log-in in a few KiB. A closed socket's transport really ends, and nothing is compressed (it costs CPU
 and memory per socket and gains nothing on short msgpack frames).
 
-What waits: from `push` until the WebSocket's writer has handed it on, or until the poll that fetched it has been answered to
-its end. Beyond that there is what aiohttp and the transport hold back for one connection, about 128 KiB at most.
+What waits: from `push` until the WebSocket takes it, or until the poll that fetched it has been answered to its end. Beyond
+that there is what the transport holds back for one connection: 64 KiB, and the one message that went over it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,7 @@ import engineio
 from aiohttp import web
 from engineio import async_socket, exceptions, packet, payload
 
-FINISH_S = 5.0
-"""A client gets this long to take what is left for it before its transport is cut."""
+from signaling.websocket import FINISH_S, Taken, Turn, WebSocket, accept
 
 STALL_S = 10.0
 """A socket that takes nothing for this long while something waits for it is cut, and its client resumes."""
@@ -36,14 +36,20 @@ POLLING_ANSWER = 16
 """Packets in one answer to a poll: python-socketio's clients take no more (`Payload.max_decode_packets`)."""
 
 UNKNOWN_BYTES = 16_384
-"""The largest POST before the log-in: there is one CONNECT packet to say. (A WebSocket's message is put together by aiohttp
-before we see it; `handshakes_max` bounds how many.)"""
+"""The largest POST before the log-in: there is one CONNECT packet to say."""
 
-WRITTEN_AT_ONCE = 1_000
-"""Packets that a WebSocket's writer takes at a time."""
+UNKNOWN_MESSAGE_BYTES = 131_072
+"""And the largest message of a WebSocket."""
 
 MALFORMED = (ValueError, IndexError, KeyError, UnicodeDecodeError)
 """What engineio raises for bytes that are no packet of its protocol."""
+
+TAKEN = Taken()
+
+PING, PONG = str(packet.PING), str(packet.PONG)
+
+TICK_S = 0.25
+"""Who is due within it is pinged now: many at a time wake the node up, and are answered, at once."""
 
 POLLED = "telementor.polled"
 """Of a request: the socket that it polls."""
@@ -51,52 +57,63 @@ POLLED = "telementor.polled"
 payload.Payload.max_decode_packets = POLLING_PACKETS
 
 
-class WebSocket:
-    """An aiohttp WebSocket in the shape that engineio expects of its transports."""
+class Outbox:
+    """What waits for one socket, in the order of saying; None is its end. One reader at a time. An `asyncio.Queue`, which
+    engineio takes, would be half of what an idle client costs."""
 
-    def __init__(self, handler: Any, server: Any) -> None:
-        self._handler = handler
-        self._server = server
+    __slots__ = ("_packets", "_reader")
 
-    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
-        self._request: web.Request = environ["aiohttp.request"]
-        self._response = web.WebSocketResponse(
-            max_msg_size=self._server.max_http_buffer_size, compress=False, timeout=FINISH_S, autoping=True
-        )
-        await self._response.prepare(self._request)
-        await self._handler(self)
-        return self._response
+    def __init__(self) -> None:
+        self._packets: deque[packet.Packet | None] | None = None
+        self._reader: asyncio.Future[None] | None = None
 
-    async def send(self, message: bytes | str) -> None:
-        if isinstance(message, bytes):
-            await self._response.send_bytes(message)
-        else:
-            await self._response.send_str(message)
+    def put_nowait(self, pkt: packet.Packet | None) -> None:
+        if self._packets is None:
+            self._packets = deque()
+        self._packets.append(pkt)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
-    async def wait(self) -> bytes | str:
-        message = await self._response.receive()
-        if not isinstance(message.data, bytes | str):
-            raise OSError("closed")
-        return message.data
+    def qsize(self) -> int:
+        return len(self._packets or ())
 
-    async def close(self) -> None:
-        await self._response.close()
+    def empty(self) -> bool:
+        return not self._packets
 
-    def abort(self) -> None:
-        if self._request.transport is not None:
-            self._request.transport.abort()
+    def get_nowait(self) -> packet.Packet | None:
+        """Raises `asyncio.QueueEmpty`."""
+        if not self._packets:
+            raise asyncio.QueueEmpty
+        pkt = self._packets.popleft()
+        if not self._packets:
+            self._packets = None
+        return pkt
+
+    async def get(self) -> packet.Packet | None:
+        while not self._packets:
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        return self.get_nowait()
 
 
 class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
-    """One transport. `push` never waits; beyond the bound ephemeral packets are dropped, and any other ends the socket."""
+    """One transport. `push` never waits; beyond the bound ephemeral packets are dropped, and any other ends the socket.
+
+    A WebSocket is written to at once, as long as it takes what it is given; only what it does not take waits in the queue.
+    """
 
     def __init__(self, server: EngineServer, sid: str) -> None:
         super().__init__(server, sid)
         self.origin: str | None = None
         self.known = False
         """Whether somebody has logged in on it."""
+        self.connection: Any = None
+        """Who is at the other end, once that is known."""
         self.waiting_bytes = 0
-        self.ended = asyncio.Event()
+        self.ended = False
         self._aborted = False
         self._taken_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -104,13 +121,30 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self._posting = False
         self._fetched_bytes = 0
         self._websocket: WebSocket | None = None
+        self._probing: WebSocket | None = None
         self._cut: asyncio.TimerHandle | None = None
+        self.heard = True
+        """Whether anything has come since the last ping: that is a sign of life as a pong is."""
+
+    # What is sent
 
     async def send(self, pkt: packet.Packet) -> None:
         self.push(pkt)
 
+    def push_message(self, frame: bytes, *, ephemeral: bool = False) -> None:
+        """A binary message."""
+        websocket = self._websocket
+        if websocket is not None and not websocket.paused and not self.closing and not self.waiting_bytes:
+            websocket.send(frame)
+        else:
+            self.push(packet.Packet(packet.MESSAGE, frame), ephemeral=ephemeral)
+
     def push(self, pkt: packet.Packet, *, ephemeral: bool = False) -> None:
         if self.closed or self.closing or self._aborted:
+            return
+        websocket = self._websocket
+        if websocket is not None and not websocket.paused and not self.waiting_bytes:
+            websocket.send(pkt.encode())
             return
         size_bytes = _size(pkt)
         if self.waiting_bytes + size_bytes > self.server.backlog_bytes:
@@ -141,6 +175,20 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         else:
             self._watch = loop.call_later(left_s, self._look)
 
+    def _write_on(self) -> None:
+        """What waited for the WebSocket, as far as it takes it now."""
+        websocket = self._websocket
+        assert websocket is not None
+        while not websocket.paused and not self.queue.empty():
+            pkt = self.queue.get_nowait()
+            if pkt is None:
+                websocket.close()
+                return
+            websocket.send(pkt.encode())
+            self._taken(_size(pkt))
+
+    # The end
+
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """Close in order: what waits is still written, then the transport ends, at the latest after `FINISH_S`. With
         `abort` the transport is gone already. Never waits for the other side, whatever `wait` says."""
@@ -154,8 +202,10 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self.queue.put_nowait(None)
         if abort:
             self._end()
-        else:
-            self._cut = asyncio.get_running_loop().call_later(FINISH_S, self.abort)
+            return
+        self._cut = asyncio.get_running_loop().call_later(FINISH_S, self.abort)
+        if self._websocket is not None:
+            self._write_on()
 
     def abort(self) -> None:
         """End the transport at once."""
@@ -170,12 +220,68 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
             self._end()
 
     def _end(self) -> None:
-        self.closed = True
-        self.ended.set()
+        if self.ended:
+            return
+        self.ended = self.closed = True
         self.server.sockets.pop(self.sid, None)
         for timer in (self._cut, self._watch):
             if timer:
                 timer.cancel()
+        for websocket in (self._websocket, self._probing):
+            if websocket is not None:
+                websocket.abort()
+        if not self.server.sockets:
+            self.server.empty.set()
+
+    # Is it still there? Engine.IO protocol 4, "Heartbeat"
+
+    def schedule_ping(self) -> None:
+        """Pings are the server's to send, to all at once."""
+
+    def ping(self) -> None:
+        self.heard = False
+        if self._websocket is not None and not self.waiting_bytes:
+            self._websocket.send(PING)
+        else:
+            self.push(packet.Packet(packet.PING))
+
+    async def check_ping_timeout(self) -> bool:
+        return not self.closed
+
+    # What comes
+
+    async def receive(self, pkt: packet.Packet) -> None:
+        self.take(pkt)
+
+    def take(self, pkt: packet.Packet) -> None:
+        """Raises UnknownPacketError for what no client sends."""
+        self.heard = True
+        if pkt.packet_type == packet.MESSAGE:
+            self.server.on_message(self, pkt.data)
+        elif pkt.packet_type == packet.PONG:
+            pass
+        elif pkt.packet_type == packet.UPGRADE:
+            self.push(packet.Packet(packet.NOOP))
+        elif pkt.packet_type == packet.CLOSE:
+            reason = self.server.reason.CLIENT_DISCONNECT
+            self.server.start_background_task(self.close, False, True, reason)
+        else:
+            raise exceptions.UnknownPacketError
+
+    def _take_frame(self, data: bytes | str) -> None:
+        if type(data) is bytes:
+            self.heard = True
+            self.server.on_message(self, data)
+            return
+        if data == PONG:
+            self.heard = True
+            return
+        try:
+            self.take(packet.Packet(encoded_packet=data))
+        except (exceptions.EngineIOError, *MALFORMED):
+            self.abort()
+
+    # Long-polling
 
     async def poll(self) -> list[packet.Packet]:
         """The answer to a poll; empty when the socket is closed. Raises QueueEmpty after a silence."""
@@ -248,62 +354,78 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         for pkt in packets:
             await self.receive(pkt)
 
-    async def _websocket_handler(self, ws: WebSocket) -> None:
-        """The life of a WebSocket: the upgrade from polling if it is one, then reading here and writing beside it."""
-        if self.connected and not await self._upgraded_to(ws):  # type: ignore[has-type]
-            return
+    # A WebSocket, from the beginning or as an upgrade of polling
+
+    async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
+        if self._websocket is not None or self._probing is not None:
+            return self.server._bad_request("There is a WebSocket already")
+        self._probe(self._accept(environ["aiohttp.request"]))
+        return TAKEN
+
+    def carry(self, request: web.Request) -> None:
+        """From the beginning by a WebSocket. Raises HTTPBadRequest and ConnectionError."""
+        self._carry(self._accept(request))
+
+    def _accept(self, request: web.Request) -> WebSocket:
+        most = self.server.max_http_buffer_size
+        return accept(request, most if self.known else min(most, UNKNOWN_MESSAGE_BYTES), self.server.turn)
+
+    def _carry(self, websocket: WebSocket) -> None:
         self.connected = self.upgraded = True
-        self._websocket = ws
-        writer = asyncio.create_task(self._write(ws))
-        try:
-            await self._read(ws)
-        finally:
-            self.queue.put_nowait(None)
-            await writer
-            await self.close(abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+        self._websocket = websocket
+        websocket.on_message = self._take_frame
+        websocket.on_writable = self._write_on
+        websocket.on_lost = self._lost
+        self._write_on()
+
+    def _lost(self) -> None:
+        self._websocket = None
+        if self.closing:
             self._end()
+        else:
+            reason = self.server.reason.TRANSPORT_CLOSE
+            self.server.start_background_task(self.close, False, True, reason)
 
-    async def _upgraded_to(self, ws: WebSocket) -> bool:
-        """Engine.IO protocol 4, "Upgrade": the client probes, the pending poll is ended, the client confirms."""
-        self.upgrading = True
-        try:
-            async with asyncio.timeout(self.server.ping_interval + self.server.ping_timeout):
-                if await ws.wait() != f"{packet.PING}probe":
-                    return False
-                await ws.send(f"{packet.PONG}probe")
-                self.push(packet.Packet(packet.NOOP))
-                return await ws.wait() == str(packet.UPGRADE)
-        except (OSError, TimeoutError):
-            return False
-        finally:
-            self.upgrading = False
+    def _probe(self, websocket: WebSocket) -> None:
+        """Engine.IO protocol 4, "Upgrade": the client probes, the pending poll is ended, the client confirms. Until then the
+        session goes on by polling, whatever becomes of the WebSocket."""
+        self.upgrading, self._probing = True, websocket
+        most_s = self.server.ping_interval + self.server.ping_timeout
+        late = asyncio.get_running_loop().call_later(most_s, websocket.abort)
 
-    async def _read(self, ws: WebSocket) -> None:
-        silence_s = self.server.ping_interval + self.server.ping_timeout
-        while not self.closed:
-            try:
-                async with asyncio.timeout(silence_s):
-                    data = await ws.wait()
-                await self.receive(packet.Packet(encoded_packet=data))
-            except (OSError, TimeoutError, exceptions.EngineIOError, *MALFORMED):
+        def probed(data: bytes | str) -> None:
+            if data != f"{packet.PING}probe":
+                websocket.close()
                 return
+            websocket.on_message = confirmed
+            websocket.send(f"{packet.PONG}probe")
+            self.push(packet.Packet(packet.NOOP))
 
-    async def _write(self, ws: WebSocket) -> None:
-        """Until the socket is closed (an empty poll) or breaks."""
-        try:
-            while packets := await self._next(WRITTEN_AT_ONCE):
-                for pkt in packets:
-                    await ws.send(pkt.encode())
-                    self._taken(_size(pkt))
-        except (OSError, RuntimeError, exceptions.QueueEmpty):
-            pass  # the reader notices and ends the socket
-        await ws.close()
+        def confirmed(data: bytes | str) -> None:
+            if data != str(packet.UPGRADE):
+                websocket.close()
+                return
+            over()
+            self._carry(websocket)
+
+        def over() -> None:
+            late.cancel()
+            self.upgrading, self._probing = False, None
+
+        websocket.on_message, websocket.on_lost, websocket.on_writable = probed, over, lambda: None
+
+    def knows(self, connection: Any) -> None:
+        """Somebody has logged in on it."""
+        self.known, self.connection = True, connection
+        if self._websocket is not None:
+            self._websocket.most_bytes = self.server.max_http_buffer_size
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     """engineio's server with our socket and transport; `origin` of a WebSocket is that of its handshake.
 
     `admit(request)` raises for a new transport that is not wanted; it is refused before anything is kept of it.
+    `on_message(socket, data)` takes each message, in order and at once: a task for each would cost more than most messages.
     """
 
     def __init__(
@@ -315,14 +437,61 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.on_message: Callable[[EngineSocket, bytes | str], None]
+        # Both stay in order because every wait is as long as every other: whoever is next stands first.
+        self._to_ping: deque[tuple[float, EngineSocket]] = deque()
+        self._pinged: deque[tuple[float, EngineSocket]] = deque()
+        self._ticking: asyncio.TimerHandle | None = None
+        self.turn = Turn()
+        self.empty = asyncio.Event()
+        """Whether every transport has ended."""
         self.admit = admit
         self.backlog_bytes = backlog_bytes
         self.on_overflow = on_overflow
-        driver: dict[str, Any] = self._async  # type: ignore[has-type]
-        self._async = {**driver, "websocket": WebSocket}
+
+    # Heartbeat: a ping after `ping_interval`, and within `ping_timeout` after it a sign of life
+
+    def _watch_over(self, socket: EngineSocket) -> None:
+        loop = asyncio.get_running_loop()
+        self._to_ping.append((loop.time() + self.ping_interval, socket))
+        if self._ticking is None:
+            self._ticking = loop.call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + TICK_S
+        while self._pinged and self._pinged[0][0] + self.ping_timeout <= until_s:
+            _, socket = self._pinged.popleft()
+            if not socket.heard and not socket.closing:
+                self.start_background_task(socket.close, False, False, self.reason.PING_TIMEOUT)
+        while self._to_ping and self._to_ping[0][0] <= until_s:
+            _, socket = self._to_ping.popleft()
+            if socket.heard and not socket.closing:
+                socket.ping()
+                self._pinged.append((loop.time(), socket))
+                self._to_ping.append((loop.time() + self.ping_interval, socket))
+        waited_for = self._to_ping or self._pinged
+        self._ticking = loop.call_later(TICK_S, self._tick) if waited_for else None
+
+    def create_queue(self) -> Outbox:
+        return Outbox()
 
     async def handle_request(self, request: web.Request) -> Any:
-        """As engineio does it, and a poll's answer is written here, to see what becomes of it."""
+        """As engineio does it, and a poll's answer is written here, to see what becomes of it. A new WebSocket, with which
+        nearly everybody comes, does not go through all that engineio looks at for the others."""
+        query = request.query
+        if (
+            request.method == "GET"
+            and query.get("transport") == "websocket"
+            and query.get("EIO") == "4"
+            and "sid" not in query
+            and "j" not in query
+            and request.headers.get("Upgrade", "").lower() == "websocket"
+        ):
+            environ = {"aiohttp.request": request, "HTTP_ORIGIN": request.headers.get("Origin")}
+            with contextlib.suppress(ConnectionError):
+                await self._begin(environ, "websocket")
+            return TAKEN
         whole = False
         try:
             response = await super().handle_request(request)
@@ -342,12 +511,22 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         """As engineio 4.15 does it, but for the class of the socket."""
         if jsonp_index is not None:
             return self._bad_request("JSONP is not served")
+        socket = await self._begin(environ, transport)
+        if transport == "websocket":
+            return TAKEN
+        socket.connected = True
+        socket.polled_by(environ["aiohttp.request"])
+        try:
+            return self._ok(await socket.poll())
+        except exceptions.QueueEmpty:
+            return self._bad_request()
+
+    async def _begin(self, environ: dict[str, Any], transport: str) -> EngineSocket:
+        """A new session. Raises what `admit` raises, HTTPBadRequest for a handshake that is none, and ConnectionError."""
         self.admit(environ["aiohttp.request"])
-        if self.start_service_task:  # type: ignore[has-type]
-            self.start_service_task = False
-            self.service_task_handle = self.start_background_task(self._service_task)
         sid = self.generate_id()
         socket = self.sockets[sid] = EngineSocket(self, sid)
+        self.empty.clear()
         socket.origin = environ.get("HTTP_ORIGIN")
         opened = {
             "sid": sid,
@@ -358,18 +537,14 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         }
         socket.push(packet.Packet(packet.OPEN, opened))
         await self._trigger_event("connect", sid, environ, run_async=False)
-        socket.schedule_ping()
+        self._watch_over(socket)
         if transport == "websocket":
-            response = await socket.handle_get_request(environ)
-            if socket.closed:
-                self.sockets.pop(sid, None)
-            return response
-        socket.connected = True
-        socket.polled_by(environ["aiohttp.request"])
-        try:
-            return self._ok(await socket.poll())
-        except exceptions.QueueEmpty:
-            return self._bad_request()
+            try:
+                socket.carry(environ["aiohttp.request"])
+            except BaseException:
+                await socket.close(abort=True)
+                raise
+        return socket
 
 
 def _size(pkt: packet.Packet) -> int:

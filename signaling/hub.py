@@ -61,7 +61,7 @@ IN_FLIGHT_S = 0.5
 
 class Seat(Struct):
     """A socket in a room. While it joins, what happens is held back, so that its answer comes first (R1, L5): `held` is
-    None once `floor`, the head that the answer named, is known."""
+    None once `floor`, the head that the answer named, is known; that is None once something after it was handed on."""
 
     connection: Connection
     peer: str
@@ -119,6 +119,10 @@ class Hub:
     def resident(self, slug: str) -> Resident | None:
         return self._by_channel.get(channel(slug))
 
+    def count(self) -> int:
+        """How many rooms this node has people in, or had a moment ago."""
+        return len(self._by_channel)
+
     def residents(self) -> list[Resident]:
         return list(self._by_channel.values())
 
@@ -132,6 +136,7 @@ class Hub:
         try:
             if resident.ready is not None:
                 await asyncio.shield(resident.ready)
+                resident.ready = None
         except Exception:
             if self._by_channel.get(channel(record.slug)) is resident and not resident.seats:
                 self._close(resident)
@@ -241,7 +246,7 @@ class Hub:
             happened = events.decode(entry.body)
             if isinstance(happened, events.SessionHappened):
                 resident.session, resident.knows_session = happened.next, True
-        frame = packets.event("log", wire(resident.slug, entry))
+        frame = packets.log_event(wire(resident.slug, entry))
         for seat in resident.seats.values():
             self._hand(seat, entry.id, frame, ephemeral=False)
 
@@ -254,8 +259,12 @@ class Hub:
             elif not ephemeral:
                 seat.held.clear()
                 seat.connection.cut()
-        elif id_ is None or seat.floor is None or event_order(id_) > event_order(seat.floor):
-            seat.connection.send(frame, ephemeral=ephemeral)
+            return
+        if id_ is not None and seat.floor is not None:
+            if event_order(id_) <= event_order(seat.floor):
+                return
+            seat.floor = None  # what comes from now on comes after it, too
+        seat.connection.send(frame, ephemeral=ephemeral)
 
     def whisper(self, resident: Resident, name: str, payload: bytes, spared: str = "") -> None:
         """An ephemeral push to this node's sockets in the room, but those of the person `spared`."""

@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from bisect import bisect_left
+from collections.abc import Iterable
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from rooms.commands import COMMANDS
 
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+
+class Durations(Collector):
+    """A histogram of seconds for each verb. prometheus-client's own locks three times and walks through its bounds for each
+    value; here there is one thread, and each request is counted."""
+
+    def __init__(self, name: str, documentation: str) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._counts: dict[str, list[int]] = {}
+        self._sums_s: dict[str, float] = {}
+
+    def took(self, verb: str, seconds: float) -> None:
+        if verb not in self._counts:
+            self._counts[verb], self._sums_s[verb] = [0] * (len(BUCKETS_S) + 1), 0.0
+        self._counts[verb][bisect_left(BUCKETS_S, seconds)] += 1
+        self._sums_s[verb] += seconds
+
+    def collect(self) -> Iterable[Metric]:
+        family = HistogramMetricFamily(self._name, self._documentation, labels=["verb"])
+        for verb, counts in self._counts.items():
+            bounds = [*map(str, BUCKETS_S), "+Inf"]
+            buckets = list(zip(bounds, accumulate(counts), strict=True))
+            family.add_metric([verb], buckets, self._sums_s[verb])
+        yield family
 
 
 class Metrics:
@@ -21,13 +52,8 @@ class Metrics:
             "telementor_network_checks", "Network checks that run on this node now", registry=self.registry
         )
         self.store_up = Gauge("telementor_store_up", "1 while the store answers", registry=self.registry)
-        self.requests = Histogram(
-            "telementor_request_seconds",
-            "Time from a request's turn to its answer",
-            ["verb"],
-            buckets=BUCKETS_S,
-            registry=self.registry,
-        )
+        self.requests = Durations("telementor_request_seconds", "Time from a request's turn to its answer")
+        self.registry.register(self.requests)
         self.refusals = Counter(
             "telementor_refusals_total",
             "Requests that were refused",
@@ -81,7 +107,7 @@ class Metrics:
         )
 
     def handled(self, verb: str, seconds: float) -> None:
-        self.requests.labels(_known(verb)).observe(seconds)
+        self.requests.took(_known(verb), seconds)
 
     def refused(self, verb: str, code: str) -> None:
         self.refusals.labels(_known(verb), code).inc()

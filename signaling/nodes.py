@@ -25,6 +25,9 @@ REGISTER_MAX = 64
 
 REGISTER_AGAIN_S = 1.0
 
+DUE_AT_ONCE = 32
+"""Rooms that are looked at together: their questions to store and database are, too."""
+
 DAY_MS = 86_400_000
 """The store remembers a node's last beat this long."""
 
@@ -110,12 +113,12 @@ class Nodes:
         except BaseException:
             self.forget(connection)
             raise  # the caller takes the socket back: the outcome of the registration may be unknown
-        # The socket is in; what is told of it, and to it, may be missed, and is seen again at the next join.
-        with contextlib.suppress(Unavailable):
-            if not arrival.was_online:
+        for frame in arrival.ringing:
+            connection.send(frame)
+        # The socket is in; what is told of it may be missed, and is seen again at the next join.
+        if not arrival.was_online:
+            with contextlib.suppress(Unavailable):
                 await self.on_presence(identity.person, True)
-            for frame in await self._registry.ringing(identity.person):
-                connection.send(frame)
 
     async def _register(self, connection: Connection, since: int | None = None) -> Arrival:
         identity = connection.identity
@@ -261,13 +264,16 @@ class Nodes:
             if self._unattended:
                 self._unattended = frozenset()
                 await self.on_lost()
-            for slug in due:
-                try:
-                    await self.on_due(slug)
-                except RoomError as error:
-                    log.info("room stays due", code=error.code)
+            for start in range(0, len(due), DUE_AT_ONCE):
+                await asyncio.gather(*map(self._attend_to, due[start : start + DUE_AT_ONCE]))
         except Exception:  # the node goes on
             log.exception("could not attend to rooms")
+
+    async def _attend_to(self, slug: str) -> None:
+        try:
+            await self.on_due(slug)
+        except RoomError as error:
+            log.info("room stays due", code=error.code)
 
     def _judge(self, beat: Beat) -> None:
         if self._judges_from < 0:

@@ -20,6 +20,7 @@ _encoder = msgspec.msgpack.Encoder()
 pack = _encoder.encode
 
 _EVENT = b"\x83" + pack("type") + pack(EVENT) + pack("nsp") + pack("/") + pack("data") + b"\x92"
+_LOG_EVENT = _EVENT + pack("log")
 _ACK = b"\x84" + pack("type") + pack(ACK) + pack("nsp") + pack("/") + pack("data") + b"\x91"
 _ID = pack("id")
 
@@ -42,6 +43,7 @@ class Named(Struct, frozen=True):
 
 
 _incoming = msgspec.msgpack.Decoder(Incoming)
+_pair = msgspec.msgpack.Decoder(tuple[str, Raw])
 _parts = msgspec.msgpack.Decoder(list[Raw])
 _name = msgspec.msgpack.Decoder(str)
 _NOTHING = Raw(b"\xc0")
@@ -54,7 +56,11 @@ def read(frame: bytes) -> Incoming:
 
 def read_event(data: Raw) -> Named:
     """Raises as `read` does, for data that is no event."""
-    parts = _parts.decode(data)
+    try:
+        name, payload = _pair.decode(data)
+        return Named(name, payload, surplus=False)
+    except msgspec.ValidationError:
+        parts = _parts.decode(data)  # not exactly a name and an object
     name = _name.decode(parts[0] if parts else _NOTHING)
     return Named(name, parts[1] if len(parts) > 1 else _NOTHING, surplus=len(parts) > 2)
 
@@ -62,6 +68,11 @@ def read_event(data: Raw) -> Named:
 def event(name: str, payload: bytes) -> bytes:
     """A whole EVENT packet around an encoded object."""
     return _EVENT + pack(name) + payload
+
+
+def log_event(payload: bytes) -> bytes:
+    """As `event`, for what is said most."""
+    return _LOG_EVENT + payload
 
 
 def ack(id_: int, payload: bytes) -> bytes:

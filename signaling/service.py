@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import structlog
@@ -74,6 +74,12 @@ class Reply(Struct, frozen=True):
     then: Callable[[], None] | None = None
 
 
+class Light(Struct, frozen=True, gc=False):
+    """A request that waits for nothing but answers of the store: an errand, not a task (`errand.py`)."""
+
+    work: Coroutine[Any, None, Reply]
+
+
 class Rates(Struct, frozen=True):
     """Chat per person and room; rooms and sockets are counted, not rated."""
 
@@ -133,11 +139,11 @@ class Service:
 
     # One request
 
-    async def handle(self, connection: Connection, command: c.Command) -> Reply:
-        """Raises a `RoomError`; then nothing has been changed."""
+    def handle(self, connection: Connection, command: c.Command) -> Reply | Light | Awaitable[Reply]:
+        """What needs to wait for nothing is answered at once. Raises a `RoomError`, at once or when it is awaited; then
+        nothing has been changed."""
         bounds.check(command, self._limits)
-        verb: Callable[[Service, Connection, Any], Awaitable[Reply]] = VERBS[type(command)]
-        return await verb(self, connection, command)
+        return VERBS[type(command)](self, connection, command)
 
     # Room
 
@@ -232,7 +238,10 @@ class Service:
         shown = [_raw(wire(resident.slug, entry)) for entry in read.entries]
         return Reply(pack(p.Paged(ok=True, events=shown, more=read.more, floor=read.floor)))
 
-    async def send(self, connection: Connection, command: c.ChatSend) -> Reply:
+    def send(self, connection: Connection, command: c.ChatSend) -> Light:
+        return Light(self._send(connection, command))
+
+    async def _send(self, connection: Connection, command: c.ChatSend) -> Reply:
         resident, seat = await self._seat(connection, command.room)
         request = await self._request(resident, seat, command.key, "chat.send")
         posted = chat.send(connection.identity.person, command)
@@ -344,8 +353,11 @@ class Service:
         await self._commit(resident.record, lambda live: calls.media(live, here, command))
         return DONE
 
-    async def signal(self, connection: Connection, command: c.CallSignal) -> Reply:
-        resident, seat = await self._seat(connection, command.room)
+    def signal(self, connection: Connection, command: c.CallSignal) -> Reply | Awaitable[Reply]:
+        seated = self._seated(connection, command.room)
+        if seated is None:
+            return self._not_seated(connection, command.room)
+        resident, seat = seated
         me, target = _signal_peers(resident.live, seat.peer, command)
         push = p.SignalPush(
             room=resident.slug,
@@ -363,9 +375,11 @@ class Service:
             if there is None:
                 raise PeerAway
             there.send(frame)
-        elif not await self._registry.publish(
-            node_channel(target.node), f"X{target.socket} ".encode() + frame
-        ):
+            return DONE
+        return self._signal_elsewhere(target, frame)
+
+    async def _signal_elsewhere(self, target: Peer, frame: bytes) -> Reply:
+        if not await self._registry.publish(node_channel(target.node), f"X{target.socket} ".encode() + frame):
             raise PeerAway
         return DONE
 
@@ -431,8 +445,9 @@ class Service:
 
     async def settle(self, slug: str) -> None:
         """What time alone brings about in a room (`calls.settle`)."""
-        record = await self._memberships.room(slug) or RoomRecord(slug, "", ())
-        await self._commit(record, Decision)
+        resident = self._hub.resident(slug)
+        record = resident.record if resident else await self._memberships.room(slug)
+        await self._commit(record or RoomRecord(slug, "", ()), Decision)
 
     async def tell(self, slug: str, name: str, push: bytes) -> None:
         """Something ephemeral for everybody in a room, on every node."""
@@ -473,10 +488,14 @@ class Service:
 
     async def _seat(self, connection: Connection, slug: str) -> tuple[Resident, Seat]:
         """Raises `NotFound` for somebody who is not of the room, `Conflict` before `room.join` (R1)."""
+        return self._seated(connection, slug) or await self._not_seated(connection, slug)
+
+    def _seated(self, connection: Connection, slug: str) -> tuple[Resident, Seat] | None:
         resident = self._hub.resident(slug)
         seat = resident.seats.get(connection.id) if resident else None
-        if resident is not None and seat is not None:
-            return resident, seat
+        return None if resident is None or seat is None else (resident, seat)
+
+    async def _not_seated(self, connection: Connection, slug: str) -> NoReturn:
         (await self._room(slug)).member(connection.identity.person)
         raise Conflict("Please join the room first.", field="room")
 
@@ -595,7 +614,7 @@ ECHO_BUSY = "Too many network checks run at the moment. You can still enter the 
 ECHO_FAILED = "The network check could not be set up. You can still enter the room."
 ECHO_RETRY_MS = 5_000
 
-VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Awaitable[Reply]]] = {
+VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Reply | Light | Awaitable[Reply]]] = {
     c.RoomJoin: Service.join,
     c.RoomLeave: Service.leave,
     c.LogPage: Service.page,

@@ -114,7 +114,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0
     store_connections: Annotated[
-        int, Meta(ge=4, le=1024, description="Most connections to one store; more requests wait.")
+        int,
+        Meta(
+            ge=4, le=1024, description="Most connections to one store for what waits for replicas; more wait."
+        ),
     ] = 64
     database: Annotated[
         str | None,

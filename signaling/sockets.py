@@ -10,7 +10,9 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -28,10 +30,11 @@ from signaling.addresses import AddressRate
 from signaling.buckets import TokenBucket
 from signaling.connection import Identity
 from signaling.engine import EngineServer, EngineSocket
+from signaling.errand import Errand
 from signaling.handshake import Auth
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
-from signaling.service import Reply, Service
+from signaling.service import Light, Reply, Service
 
 log = structlog.get_logger()
 
@@ -43,6 +46,9 @@ IN_FLIGHT_BYTES = 4_194_304
 
 EARLY_MAX = 64
 """What may be said to a socket before its handshake is answered: what rings for its person, and no more."""
+
+ALL_ANSWERED_S = 0.005
+"""How often a server that ends looks whether all requests are answered."""
 
 FULL_RETRY_MS = 5_000
 """What somebody is told to wait for whom there is no room here now."""
@@ -80,16 +86,37 @@ class Door(Protocol):
         ...
 
 
+class Asked(Struct, gc=False):
+    """A request that waits for its turn."""
+
+    ack_id: int | None
+    named: packets.Named
+    size_bytes: int
+
+
+class Lane:
+    """Requests of one class of one socket: handled and acknowledged one after the other (T3)."""
+
+    __slots__ = ("busy", "emptying", "waiting")
+
+    def __init__(self) -> None:
+        self.busy = self.emptying = False
+        self.waiting: deque[Asked] | None = None
+
+
 class SocketConnection:
     """`connection.Connection` over one Engine.IO socket. Until the handshake is acknowledged, what is sent waits."""
+
+    __slots__ = (
+        "_early", "dismissed", "echo_lane", "echoes", "id", "identity", "in_flight", "in_flight_bytes", "signal_lane",
+        "signals", "socket", "store_lane", "typing",
+    )  # fmt: skip
 
     def __init__(self, socket: EngineSocket, identity: Identity, limits: SocketLimits) -> None:
         self.id: str = socket.sid
         self.identity = identity
         self.socket = socket
-        self.store_lane = asyncio.Lock()
-        self.signal_lane = asyncio.Lock()
-        self.echo_lane = asyncio.Lock()
+        self.store_lane, self.signal_lane, self.echo_lane = Lane(), Lane(), Lane()
         self.in_flight = 0
         self.in_flight_bytes = 0
         self.dismissed = False
@@ -98,7 +125,7 @@ class SocketConnection:
         self.echoes = TokenBucket(ECHOES_PER_S, ECHOES_BURST)
         self._early: list[tuple[bytes, bool]] | None = []
 
-    def lane(self, verb: str) -> asyncio.Lock:
+    def lane(self, verb: str) -> Lane:
         """T3: what needs the store, signals, and network checks do not wait for each other."""
         if verb == "echo":
             return self.echo_lane
@@ -113,7 +140,7 @@ class SocketConnection:
 
     def send(self, frame: bytes, *, ephemeral: bool = False) -> None:
         if self._early is None:
-            self.socket.push(engine_packet.Packet(MESSAGE, frame), ephemeral=ephemeral)
+            self.socket.push_message(frame, ephemeral=ephemeral)
         elif len(self._early) < EARLY_MAX:
             self._early.append((frame, ephemeral))
         elif not ephemeral:
@@ -159,6 +186,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._entering: set[str] = set()
         self._unknown: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = 0
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
@@ -179,6 +207,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             backlog_bytes=limits.backlog_bytes,
             on_overflow=metrics.overflows.inc,
         )
+        self.eio.on_message = self._take
 
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
@@ -220,28 +249,29 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             if not self._connections:
                 self._empty.set()
 
-    async def _handle_eio_message(self, eio_sid: str, data: bytes | str) -> None:
-        socket: EngineSocket | None = self.eio.sockets.get(eio_sid)
-        if socket is None or socket.closing:
+    def _take(self, socket: EngineSocket, data: bytes | str) -> None:
+        """A message, as the transport hands it on."""
+        if socket.closing:
             return
         if isinstance(data, str):
-            await self._refuse_json(socket)
+            self._own(self._refuse_json(socket))
             return
         try:
             incoming = packets.read(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            await socket.close()
+            self._own(socket.close())
             return
-        connection = self._connections.get(eio_sid)
+        connection: SocketConnection | None = socket.connection
         if incoming.nsp != "/":
-            await self._refuse_namespace(socket, incoming, known=connection is not None)
-        elif connection is None and incoming.type == packets.CONNECT and eio_sid not in self._entering:
-            await self._welcome(socket, incoming.data)
+            self._own(self._refuse_namespace(socket, incoming, known=connection is not None))
         elif connection is not None and incoming.type == packets.EVENT:
             if not self.finishing:
-                await self._event(connection, incoming)
+                self._event(connection, incoming)
+        elif connection is None and incoming.type == packets.CONNECT and socket.sid not in self._entering:
+            self._entering.add(socket.sid)
+            self._own(self._welcome(socket, incoming.data))
         elif connection is None or incoming.type != packets.ACK:
-            await socket.close()
+            self._own(socket.close())
 
     async def _refuse_namespace(
         self, socket: EngineSocket, incoming: packets.Incoming, *, known: bool
@@ -264,7 +294,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     # Handshake
 
     async def _welcome(self, socket: EngineSocket, data: msgspec.Raw) -> None:
-        self._entering.add(socket.sid)
         try:
             connection = await self._admitted(socket, data)
         except answers.UndecodableError:
@@ -285,7 +314,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._nodes.forget(connection)
             self._service.disconnected(connection)
             return
-        socket.known = True
+        socket.knows(connection)
+        self.environ.pop(socket.sid, None)  # it was the last to need the request
         self._connections[socket.sid] = connection
         self._empty.clear()
         if timer := self._unknown.pop(socket.sid, None):
@@ -302,7 +332,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             raise Unavailable("This server is full at this moment.", retry_ms=FULL_RETRY_MS)
         if self._service.overdue:
             raise Unavailable("This server is catching up with its store.", retry_ms=FULL_RETRY_MS)
-        auth = answers.strictly(_auth, bytes(data))
+        auth = answers.strictly(_auth, data)
         request = self.environ.get(socket.sid, {}).get("aiohttp.request")
         identity = await self._door.identify(auth, request, socket.origin)
         connection = SocketConnection(socket, identity, self._limits)
@@ -316,11 +346,11 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     # Requests
 
-    async def _event(self, connection: SocketConnection, incoming: packets.Incoming) -> None:
+    def _event(self, connection: SocketConnection, incoming: packets.Incoming) -> None:
         try:
             named = packets.read_event(incoming.data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            await connection.socket.close()
+            self._own(connection.socket.close())
             return
         size_bytes = len(incoming.data)
         waiting_bytes = connection.in_flight_bytes + size_bytes
@@ -329,43 +359,112 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             return
         connection.in_flight += 1
         connection.in_flight_bytes = waiting_bytes
-        self._own(self._serve(connection, incoming.id, named, size_bytes))
+        asked = Asked(incoming.id, named, size_bytes)
+        lane = connection.lane(named.name)
+        if not lane.busy:
+            self._serve(connection, lane, asked)
+        elif lane.waiting is None:
+            lane.waiting = deque((asked,))
+        else:
+            lane.waiting.append(asked)
 
-    async def _serve(
-        self, connection: SocketConnection, ack_id: int | None, named: packets.Named, size_bytes: int
+    def _serve(self, connection: SocketConnection, lane: Lane, asked: Asked) -> None:
+        """What needs no wait is answered at once; only what does is a task, and its lane waits for it (T3)."""
+        started_s = time.perf_counter()
+        answer = self._begun(connection, asked.named)
+        if isinstance(answer, Reply):
+            self._answer(connection, asked, answer, started_s)
+            return
+        lane.busy = True
+        if isinstance(answer, Light):
+            self._errands += 1
+            over = partial(self._over, connection, lane, asked, started_s)
+            Errand(answer.work, over, over)
+        else:
+            self._own(self._answer_later(connection, lane, asked, answer, started_s))
+
+    def _over(
+        self,
+        connection: SocketConnection,
+        lane: Lane,
+        asked: Asked,
+        started_s: float,
+        reply: Reply | Exception,
     ) -> None:
-        """Tasks start in the order in which they are made and a lock serves in the order of asking: so each lane is handled
-        and acknowledged in the order of arrival, and signals never wait for the store (T3)."""
-        try:
-            async with connection.lane(named.name):
-                started = time.perf_counter()
-                reply = await self._answer(connection, named)
-                self._acknowledge(connection, ack_id, reply.payload)
-                if reply.then:
-                    reply.then()
-                self._metrics.handled(named.name, time.perf_counter() - started)
-        finally:
-            connection.in_flight -= 1
-            connection.in_flight_bytes -= size_bytes
+        self._errands -= 1
+        if isinstance(reply, RoomError):
+            reply = self._refused(connection, asked.named, reply)
+        elif isinstance(reply, Exception):
+            reply = _broken(asked.named, reply)
+        self._answer(connection, asked, reply, started_s)
+        self._next(connection, lane)
 
-    async def _answer(self, connection: SocketConnection, named: packets.Named) -> Reply:
+    def _next(self, connection: SocketConnection, lane: Lane) -> None:
+        """What has come to a lane meanwhile, as long as that has no wait of its own."""
+        lane.busy = False
+        if lane.emptying:
+            return  # whoever is at it goes on
+        lane.emptying = True
+        while lane.waiting and not lane.busy:
+            self._serve(connection, lane, lane.waiting.popleft())
+        lane.emptying = False
+
+    async def _answer_later(
+        self,
+        connection: SocketConnection,
+        lane: Lane,
+        asked: Asked,
+        answer: Awaitable[Reply],
+        started_s: float,
+    ) -> None:
         try:
-            command = self._command(connection, named)
-            return await self._service.handle(connection, command)
-        except answers.UndecodableError:
-            await connection.socket.close()
-            return Reply(b"")
+            self._answer(connection, asked, await self._awaited(connection, asked.named, answer), started_s)
+        finally:
+            self._next(connection, lane)
+
+    def _begun(self, connection: SocketConnection, named: packets.Named) -> Reply | Light | Awaitable[Reply]:
+        try:
+            return self._service.handle(connection, self._command(connection, named))
+        except (RoomError, answers.UndecodableError) as error:
+            return self._refused(connection, named, error)
+        except Exception as error:  # noqa: BLE001 - it is logged; this socket's other requests go on
+            return _broken(named, error)
+
+    async def _awaited(
+        self, connection: SocketConnection, named: packets.Named, answer: Awaitable[Reply]
+    ) -> Reply:
+        try:
+            return await answer
         except RoomError as error:
-            self._metrics.refused(named.name, error.code)
-            return Reply(answers.refused(error))
-        except Exception:  # whatever it is, this socket's other requests go on
-            log.exception("request failed", verb=named.name if named.name in answers.VERBS else "unknown")
-            return Reply(answers.refused(Unavailable(retry_ms=5_000)))
+            return self._refused(connection, named, error)
+        except Exception as error:  # noqa: BLE001 - as above
+            return _broken(named, error)
+
+    def _refused(
+        self,
+        connection: SocketConnection,
+        named: packets.Named,
+        error: RoomError | answers.UndecodableError,
+    ) -> Reply:
+        if isinstance(error, answers.UndecodableError):
+            self._own(connection.socket.close())
+            return Reply(b"")
+        self._metrics.refused(named.name, error.code)
+        return Reply(answers.refused(error))
+
+    def _answer(self, connection: SocketConnection, asked: Asked, reply: Reply, started_s: float) -> None:
+        connection.in_flight -= 1
+        connection.in_flight_bytes -= asked.size_bytes
+        if reply.payload:
+            self._acknowledge(connection, asked.ack_id, reply.payload)
+        if reply.then:
+            reply.then()
+        self._metrics.handled(asked.named.name, time.perf_counter() - started_s)
 
     def _command(self, connection: SocketConnection, named: packets.Named) -> Command:
         if named.surplus:
             raise Invalid("An event carries exactly one object.")
-        command = answers.decode_command(named.name, bytes(named.payload), self._limits.message_bytes)
+        command = answers.decode_command(named.name, named.payload, self._limits.message_bytes)
         if isinstance(command, ChatTyping):
             connection.typing.take(time.monotonic())
         elif isinstance(command, CallSignal | Ice):
@@ -411,16 +510,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         written first. What is not done within the time is cut; its client asks again with the same key."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s / 2):
-                while self._tasks:
-                    await asyncio.wait(self._tasks)
+                while self._tasks or self._errands:  # noqa: ASYNC110 - once in a server's life
+                    await asyncio.sleep(ALL_ANSWERED_S)
         self.finishing = True
         sockets: list[EngineSocket] = list(self.eio.sockets.values())
         for socket in sockets:
             await socket.close()
-        if ends := [asyncio.ensure_future(socket.ended.wait()) for socket in sockets]:
-            _, pending = await asyncio.wait(ends, timeout=within_s / 2)
-            for end in pending:
-                end.cancel()
+        if self.eio.sockets:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within_s / 2):
+                    await self.eio.empty.wait()
 
     def _own(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -433,6 +532,13 @@ _quiet.setLevel(logging.CRITICAL)
 """What clients do wrong at the transport is theirs to know, not the log's to fill with; what we do wrong raises."""
 
 _auth = msgspec.msgpack.Decoder(Auth)
+
+
+def _broken(named: packets.Named, error: Exception) -> Reply:
+    """The answer to what failed in a way that nobody has thought of."""
+    verb = named.name if named.name in answers.VERBS else "unknown"
+    log.error("request failed", verb=verb, exc_info=error)
+    return Reply(answers.refused(Unavailable(retry_ms=5_000)))
 
 
 def _refusal(namespace: str, error: RoomError) -> bytes:

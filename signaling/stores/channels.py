@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from msgspec import Struct, field
+from msgspec import Struct
 from redis.crc import key_slot
-from redis.exceptions import MovedError, ResponseError
+from redis.exceptions import MovedError
 
 from rooms.errors import Unavailable
-from signaling.stores.store import AWAY, RETRY_MS, Store, sent
+from signaling.stores.redis_link import AWAY, Link, dial
+from signaling.stores.store import RETRY_MS, Store
 
 log = structlog.get_logger()
 
@@ -30,9 +31,9 @@ AGAIN_S = 0.2
 
 
 class Channel(Struct):
-    """`confirmed` is set while the store has said that we hear it; `was_heard` once it ever had."""
+    """`unconfirmed` is there until the store has said that we hear it, and waited for; `was_heard` once it ever had."""
 
-    confirmed: asyncio.Event = field(default_factory=asyncio.Event)
+    unconfirmed: asyncio.Future[None] | None
     was_heard: bool = False
 
 
@@ -77,11 +78,12 @@ class Channels:
         """Returns once the store has confirmed it: whatever is published from now on is heard. Raises `Unavailable`."""
         channel = self._wanted.get(name)
         if channel is None:
-            channel = self._wanted[name] = Channel()
+            channel = self._wanted[name] = Channel(asyncio.get_running_loop().create_future())
             await self._place(name)
         try:
             async with asyncio.timeout(self._store.timeout_s):
-                await channel.confirmed.wait()
+                while channel.unconfirmed is not None:
+                    await asyncio.shield(channel.unconfirmed)
         except TimeoutError:
             raise Unavailable(retry_ms=RETRY_MS) from None
 
@@ -89,7 +91,7 @@ class Channels:
         self._wanted.pop(name, None)
         self._missed.discard(name)
         for ear in list(self._ears.values()):
-            await ear.leave(name)
+            ear.leave(name)
 
     async def _place(self, name: str) -> None:
         try:
@@ -101,7 +103,7 @@ class Channels:
             ear = self._ears.get(home)
             if ear is None:
                 ear = self._ears[home] = Ear(home, self._store, self)
-            await ear.listen_to(name)
+            ear.listen_to(name)
 
     def _moved(self) -> None:
         for ear in self._ears.values():
@@ -120,7 +122,9 @@ class Channels:
         if channel is None:
             return
         again, channel.was_heard = channel.was_heard, True
-        channel.confirmed.set()
+        if channel.unconfirmed is not None:
+            channel.unconfirmed.set_result(None)
+            channel.unconfirmed = None
         if again:
             self._on_restored(name)
         if name in self._missed:
@@ -134,7 +138,8 @@ class Channels:
         if names and not self._missed:
             log.warning("channels lost", channels=len(names))
         for name in names:
-            self._wanted[name].confirmed.clear()
+            channel = self._wanted[name]
+            channel.unconfirmed = channel.unconfirmed or asyncio.get_running_loop().create_future()
         self._homeless |= names
         self._missed |= names
         self._some_homeless.set()
@@ -151,7 +156,9 @@ class Ear:
         self._store = store
         self._channels = channels
         self._names: set[str] = set()
-        self._connection: Any = None
+        self._link: Link | None = None
+        self._lost = asyncio.Event()
+        self._silent = self._pinged = False
         self._task = asyncio.create_task(self._live(), name=f"listening {home}".strip())
 
     def drop(self) -> None:
@@ -162,67 +169,64 @@ class Ear:
         self.drop()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def listen_to(self, name: str) -> None:
+    def listen_to(self, name: str) -> None:
         self._names.add(name)
-        await self._send("SSUBSCRIBE", name)
+        self._send("SSUBSCRIBE", name)
 
-    async def leave(self, name: str) -> None:
+    def leave(self, name: str) -> None:
         if name in self._names:
             self._names.discard(name)
-            await self._send("SUNSUBSCRIBE", name)
+            self._send("SUNSUBSCRIBE", name)
 
-    async def _send(self, *command: str) -> None:
-        if self._connection is None:
-            return  # all that is wanted is asked for once the connection is there
-        # The listener finds a broken connection.
-        with contextlib.suppress(*AWAY):
-            await sent(self._connection.send_command(*command))
+    def _send(self, *command: str) -> None:
+        """Without a connection nothing is lost: all that is wanted is asked for once it is there."""
+        if self._link is not None:
+            self._link.send(*command)
 
     async def _live(self) -> None:
-        connection: Any = None
+        link: Link | None = None
         try:
-            connection = self._store.listening(self._home)
-            await connection.connect()
-            self._connection = connection
-            for name in list(self._names):
-                await sent(connection.send_command("SSUBSCRIBE", name))
-            await self._listen(connection)
-        except (*AWAY, Unavailable) as error:
+            async with asyncio.timeout(self._store.timeout_s):
+                link = await dial(await self._store.listening(self._home))
+            link.on_answer, link.on_lost = self._take, self._lost.set
+            self._link = link
+            for name in self._names:
+                self._send("SSUBSCRIBE", name)
+            await self._listen(link)
+        except AWAY as error:
             log.debug("connection ended", reason=type(error).__name__)
         finally:
-            self._connection = None
+            self._link = None
             self._channels.closed(self._home)
             self._give_up(set(self._names))
-            if connection is not None:
-                await connection.disconnect(nowait=True)
+            if link is not None:
+                link.abort()
 
-    async def _listen(self, connection: Any) -> None:
-        pinged = False
-        while True:
-            try:
-                message = await connection.read_response(timeout=PING_EVERY_S, disconnect_on_error=False)
-            except MovedError as error:
-                self._give_up({name for name in self._names if key_slot(name.encode()) == error.slot_id})
-                continue
-            except ResponseError as error:
-                log.error("store refused a subscription", reason=str(error)[:200])
-                raise
-            if message is None:
-                if pinged:
-                    raise TimeoutError("no answer to a ping")
-                pinged = True
-                await sent(connection.send_command("PING"))
-                continue
-            pinged = False
-            if isinstance(message, list) and message[0] != b"pong":
-                self._take(message[0], message[1].decode(), message[2])
+    async def _listen(self, link: Link) -> None:
+        """Until the connection is lost, is refused something, or does not answer a ping after a silence."""
+        while not self._lost.is_set():
+            self._silent = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PING_EVERY_S):
+                    await self._lost.wait()
+            if self._silent and self._pinged:
+                raise TimeoutError("no answer to a ping")
+            self._pinged = self._silent
+            if self._silent:
+                link.send("PING")
 
-    def _take(self, kind: bytes, name: str, data: Any) -> None:
-        if kind == b"smessage":
-            self._channels.message(name, data)
-        elif kind == b"ssubscribe":
-            self._channels.confirmed(name)
-        elif kind == b"sunsubscribe" and name in self._names:
+    def _take(self, answer: Any) -> None:
+        self._silent = False
+        if isinstance(answer, MovedError):
+            self._give_up({name for name in self._names if key_slot(name.encode()) == answer.slot_id})
+        elif isinstance(answer, Exception):
+            log.error("store refused a subscription", reason=str(answer)[:200])
+            self._lost.set()
+        elif answer[0] == b"smessage":
+            self._channels.message(answer[1].decode(), answer[2])
+        elif answer[0] == b"ssubscribe":
+            self._channels.confirmed(answer[1].decode())
+        elif answer[0] == b"sunsubscribe" and (name := answer[1].decode()) in self._names:
             # Nobody here asked for it: the slot has moved to another primary.
             self._give_up({name})
 

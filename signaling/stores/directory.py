@@ -22,7 +22,7 @@ import base64
 import hashlib
 import secrets
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Literal, Self
 
 import sqlalchemy as sa
@@ -31,11 +31,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rooms.membership import Member, Membership, RoomRecord
 from rooms.ports import Retention
-from rooms.pushes import Policy
+from rooms.pushes import Policy, Role
 from rooms.session import Moves, Session
 from signaling.stores import appointments
 from signaling.stores.database import Database, DatabaseUnavailableError
 from signaling.stores.tables import access_token, audit, link, login, pair, person, programme
+from signaling.stores.together import Together
 
 _PROGRAMME: Final = "default"
 _DAY_MS: Final = 86_400_000
@@ -184,6 +185,11 @@ class Directory:
         self._clock = clock
         self._randomness = randomness
         self._login_ttl_ms = login_ttl_days * _DAY_MS
+        # What is asked of everybody who comes in.
+        self._tokens = Together(self._tokens_of)
+        self._logins = Together(self._logins_of)
+        self._living_rooms = Together(self._living_rooms_of)
+        self._memberships = Together(self._memberships_of)
 
     @classmethod
     async def open(
@@ -287,38 +293,46 @@ class Directory:
 
     async def memberships(self, person_id: str) -> list[Membership]:
         """The living rooms of somebody, oldest first."""
+        return await self._memberships(person_id) or []
+
+    async def _memberships_of(self, person_ids: Sequence[str]) -> dict[str, list[Membership]]:
         mentor, mentee = person.alias("mentor"), person.alias("mentee")
         query = (
-            sa.select(pair.c.slug, pair.c.mentor_id, mentor.c.name, mentee.c.name)
+            sa.select(pair.c.slug, pair.c.mentor_id, pair.c.mentee_id, mentor.c.name, mentee.c.name)
             .join(mentor, mentor.c.id == pair.c.mentor_id)
             .join(mentee, mentee.c.id == pair.c.mentee_id)
             .where(
-                _is_of(person_id),
+                sa.or_(pair.c.mentor_id.in_(person_ids), pair.c.mentee_id.in_(person_ids)),
                 pair.c.removed_ms.is_(None),
             )
             .order_by(pair.c.created_ms, pair.c.id)
         )
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
-        return [
-            Membership(slug, title_of(one, other), "mentor" if mentor_id == person_id else "mentee")
-            for slug, mentor_id, one, other in rows
-        ]
+        found: dict[str, list[Membership]] = {}
+        for slug, mentor_id, mentee_id, one, other in rows:
+            title = title_of(one, other)
+            found.setdefault(mentor_id, []).append(Membership(slug, title, "mentor"))
+            found.setdefault(mentee_id, []).append(Membership(slug, title, "mentee"))
+        return found
 
     async def room(self, slug: str) -> RoomRecord | None:
         """A living room and its people; None for one that is not there or was removed."""
-        return await self._room(pair.c.slug == slug, pair.c.removed_ms.is_(None))
+        return await self._living_rooms(slug)
+
+    async def _living_rooms_of(self, slugs: Sequence[str]) -> dict[str, RoomRecord]:
+        return await self._rooms(pair.c.slug.in_(slugs), pair.c.removed_ms.is_(None))
 
     async def kept_room(self, slug: str) -> RoomRecord:
         """A room whose log is kept, also one that was removed. Raises RoomUnknownError."""
-        found = await self._room(pair.c.slug == slug)
-        if found is None:
+        found = await self._rooms(pair.c.slug == slug)
+        if slug not in found:
             raise RoomUnknownError(f"There is no room {slug}, and never was.")
-        return found
+        return found[slug]
 
-    async def _room(self, *which: sa.ColumnElement[bool]) -> RoomRecord | None:
+    async def _rooms(self, *which: sa.ColumnElement[bool]) -> dict[str, RoomRecord]:
         async with self._database.reading() as connection:
-            return await room_record(connection, *which)
+            return await room_records(connection, *which)
 
     async def kept_rooms_of(self, person_id: str) -> list[str]:
         """The slugs of all rooms that somebody is or was in, oldest first."""
@@ -532,23 +546,24 @@ class Directory:
         Counts as a use, which is kept to the hour. A database that cannot be written now does not log anybody out.
         """
         now = self._clock()
-        query = (
-            sa.select(login.c.id, login.c.created_ms, login.c.last_used_ms, *_PERSON_COLUMNS)
-            .join(person, person.c.id == login.c.person_id)
-            .where(
-                login.c.secret_hash == hash_of(secret),
-                login.c.revoked_ms.is_(None),
-                login.c.last_used_ms > now - self._login_ttl_ms,
-            )
-        )
-        async with self._database.reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        if row is None:
+        row = await self._logins(hash_of(secret))
+        if row is None or row.last_used_ms <= now - self._login_ttl_ms:
             return None
-        login_id, created_ms, last_used_ms, *columns = row
+        login_id, created_ms, last_used_ms, _, *columns = row
         if last_used_ms <= now - _TOUCH_MS:
             await self._touch(login_id, now)
         return Login(login_id, Person(*columns), created_ms, last_used_ms)
+
+    async def _logins_of(self, hashes: Sequence[bytes]) -> dict[bytes, Any]:
+        query = (
+            sa.select(
+                login.c.id, login.c.created_ms, login.c.last_used_ms, login.c.secret_hash, *_PERSON_COLUMNS
+            )
+            .join(person, person.c.id == login.c.person_id)
+            .where(login.c.secret_hash.in_(hashes), login.c.revoked_ms.is_(None))
+        )
+        async with self._database.reading() as connection:
+            return {row.secret_hash: row for row in await connection.execute(query)}
 
     async def _touch(self, login_id: str, now: int) -> None:
         try:
@@ -598,9 +613,7 @@ class Directory:
 
     async def token(self, secret: str) -> AccessToken | RefusedToken | None:
         """Whose token that is, why it is not good any more, or None when nobody made it."""
-        query = sa.select(access_token).where(access_token.c.token_hash == hash_of(secret))
-        async with self._database.reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = await self._tokens(hash_of(secret))
         if row is None:
             return None
         if row.revoked_ms is not None:
@@ -608,6 +621,11 @@ class Directory:
         if row.expires_ms <= self._clock():
             return RefusedToken("expired")
         return AccessToken(row.id, row.person_id, row.expires_ms)
+
+    async def _tokens_of(self, hashes: Sequence[bytes]) -> dict[bytes, Any]:
+        query = sa.select(access_token).where(access_token.c.token_hash.in_(hashes))
+        async with self._database.reading() as connection:
+            return {row.token_hash: row for row in await connection.execute(query)}
 
     async def tokens_alive(self, ids: Collection[str]) -> frozenset[str]:
         """Those of the access tokens that nobody has revoked. Expiry does not count (C4)."""
@@ -711,6 +729,11 @@ class Directory:
 
 async def room_record(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> RoomRecord | None:
     """The room of the one pair that fits, with its people; also one that was removed, unless `which` says otherwise."""
+    return next(iter((await room_records(connection, *which)).values()), None)
+
+
+async def room_records(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> dict[str, RoomRecord]:
+    """As `room_record`, of all pairs that fit, by their slugs."""
     query = (
         sa.select(
             pair.c.slug,
@@ -725,15 +748,18 @@ async def room_record(connection: AsyncConnection, *which: sa.ColumnElement[bool
         .join(person, person.c.id.in_([pair.c.mentor_id, pair.c.mentee_id]))
         .where(*which)
     )
-    rows = (await connection.execute(query)).all()
-    members = [
-        Member(row.id, row.name, "mentor" if row.id == row.mentor_id else "mentee", row.tz) for row in rows
-    ]
-    if not members:
-        return None
-    members.sort(key=lambda member: member.role != "mentor")
-    title = title_of(*(member.name for member in members))
-    return RoomRecord(rows[0].slug, title, tuple(members), rows[0].relay_policy, rows[0].moves)
+    members: dict[str, list[Member]] = {}
+    settings: dict[str, tuple[Policy | None, Moves]] = {}
+    for slug, policy, moves, mentor_id, person_id, name, tz in await connection.execute(query):
+        role: Role = "mentor" if person_id == mentor_id else "mentee"
+        members.setdefault(slug, []).append(Member(person_id, name, role, tz))
+        settings[slug] = (policy, moves)
+    found = {}
+    for slug, some in members.items():
+        some.sort(key=lambda member: member.role != "mentor")
+        title = title_of(*(member.name for member in some))
+        found[slug] = RoomRecord(slug, title, tuple(some), *settings[slug])
+    return found
 
 
 _RETENTION: Final = (programme.c.retention_days, programme.c.retention_count)

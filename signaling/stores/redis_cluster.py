@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from redis.asyncio import RedisCluster
@@ -21,7 +22,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AskError, ClusterDownError, MovedError, NoScriptError, RedisError, ResponseError
 
 from rooms.errors import Unavailable
-from signaling.stores.store import AWAY, RETRY_MS, Gate, Store, Word, answered, key_of, sent
+from signaling.stores.redis_link import AWAY, SharedConnection, Word
+from signaling.stores.store import RETRY_MS, Gate, Store, answered, key_of, sent
 
 LOOK_EVERY_S = 1.0
 """The map of a cluster that is not well is asked for this often at most."""
@@ -30,29 +32,39 @@ REDIRECTIONS = 5
 """More of them than nodes agree in a moment: then it is `unavailable`."""
 
 
+On = Callable[[Any, Sequence[Sequence[Word]]], Awaitable[list[Any]]]
+
+
 class ClusterStore(Store):
     def __init__(self, redis: RedisCluster, timeout_s: float, connections: int) -> None:
         self.redis: RedisCluster = redis
         self.timeout_s = timeout_s
         # One for each primary: one that hangs holds up nobody else's requests.
         self._gates: defaultdict[str, Gate] = defaultdict(lambda: Gate(connections, timeout_s))
+        self._shared: dict[str, SharedConnection] = {}
         self._looked_s = -LOOK_EVERY_S
         self._looking: asyncio.Task[None] | None = None
 
-    async def execute(self, key: str, *command: Word) -> Any:
-        (answer,) = await self.in_turn(key, command)
+    def execute(self, key: str, command: Sequence[Word]) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(self._execute(key, command))
+
+    async def _execute(self, key: str, command: Sequence[Word]) -> Any:
+        (answer,) = await self._followed(key, [command], self._on_shared)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
-        await self.redis.initialize()
+        return await self._followed(key, commands, self._on_own)
+
+    async def _followed(self, key: str, commands: Sequence[Sequence[Word]], on: On) -> list[Any]:
+        await sent(self.redis.initialize())
         node, asking = self.redis.get_node_from_key(key), False
         for _ in range(REDIRECTIONS):
-            answers = await self._on(node, [("ASKING",), *commands] if asking else commands)
+            answers = await on(node, [("ASKING",), *commands] if asking else commands)
             first = answers[1 if asking else 0]
             if isinstance(first, MovedError):
-                await self.redis.nodes_manager.move_slot(first)
+                await sent(self.redis.nodes_manager.move_slot(first))
                 node, asking = self._node(first), False
             elif isinstance(first, AskError):
                 node, asking = self._node(first), True
@@ -65,26 +77,44 @@ class ClusterStore(Store):
         return await answered(self._each(commands))
 
     async def _each(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
-        await self.redis.initialize()
+        await sent(self.redis.initialize())
         parts: dict[Any, list[int]] = {}
         answers: list[Any] = [RedisError("no primary serves this slot")] * len(commands)
         for number, command in enumerate(commands):
             with contextlib.suppress(*AWAY):
                 parts.setdefault(self.redis.get_node_from_key(key_of(command)), []).append(number)
         found = await asyncio.gather(
-            *(self._on(node, [commands[number] for number in numbers]) for node, numbers in parts.items())
+            *(
+                self._on_shared(node, [commands[number] for number in numbers])
+                for node, numbers in parts.items()
+            )
         )
         for numbers, some in zip(parts.values(), found, strict=True):
             for number, answer in zip(numbers, some, strict=True):
                 answers[number] = answer
                 if isinstance(answer, AskError):  # or MovedError, which is one
-                    (answers[number],) = await self.in_turn(key_of(commands[number]), commands[number])
+                    key, again = key_of(commands[number]), [commands[number]]
+                    (answers[number],) = await self._followed(key, again, self._on_shared)
         if all(isinstance(answer, Exception) and not isinstance(answer, NoScriptError) for answer in answers):
             raise answers[0]
         return answers
 
-    async def _on(self, node: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
-        """Never raises: a command that could not be executed, or was refused, is answered by its exception."""
+    async def _on_shared(self, node: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """On the connection that all share. Never raises: a command that could not be executed, or was refused, is answered
+        by its exception."""
+        shared = self._shared.get(node.name)
+        if shared is None:
+            where = partial(self._where, node.name)
+            shared = self._shared[node.name] = SharedConnection(where, self.timeout_s)
+        try:
+            answers: list[Any] = await shared.ask_all(commands)
+        except AWAY as error:
+            answers = [error for _ in commands]
+        self._look_at(node, answers)
+        return answers
+
+    async def _on_own(self, node: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """As `_on_shared`, on a connection of their own."""
         asked = [PipelineCommand(number, *command) for number, command in enumerate(commands)]
         try:
             async with self._gates[node.name]:
@@ -92,10 +122,19 @@ class ClusterStore(Store):
             answers = [one.result for one in asked]
         except AWAY as error:
             answers = [error for _ in asked]
+        self._look_at(node, answers)
+        return answers
+
+    def _look_at(self, node: Any, answers: Sequence[Any]) -> None:
         if any(_speaks_of_trouble(answer) for answer in answers):
             self.redis.nodes_manager.move_node_to_end_of_cached_nodes(node.name)  # asked last for the map
             self._look_soon()
-        return answers
+
+    async def _where(self, name: str) -> Any:
+        node = self.redis.get_node(node_name=name)
+        if node is None:
+            raise RedisError("the cluster does not have this node any more")
+        return node.connection_class(**{**node.connection_kwargs, "retry": Retry(NoBackoff(), 0)})
 
     def _node(self, redirection: AskError) -> ClusterNode:
         node = self.redis.get_node(host=redirection.host, port=redirection.port)
@@ -105,12 +144,12 @@ class ClusterStore(Store):
         return node
 
     async def on_each_primary(self, *command: Word) -> list[Any]:
-        await answered(self.redis.initialize())
+        await answered(sent(self.redis.initialize()))
         return [await answered(sent(node.execute_command(*command))) for node in self.redis.get_primaries()]
 
     async def ping(self) -> None:
         """A cluster of which one part is away still serves the rooms of all others: one answer is enough."""
-        await answered(self.redis.initialize())
+        await answered(sent(self.redis.initialize()))
         left = {asyncio.create_task(_pong(node)) for node in self.redis.get_primaries()}
         while left:
             done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
@@ -124,12 +163,12 @@ class ClusterStore(Store):
         return await answered(self._home(channel))
 
     async def _home(self, channel: str) -> str:
-        await self.redis.initialize()
+        await sent(self.redis.initialize())
         node: Any = self.redis.get_node_from_key(channel)
         return str(node.name)
 
     async def look_again(self) -> None:
-        await answered(self.redis.nodes_manager.initialize())
+        await answered(sent(self.redis.nodes_manager.initialize()))
 
     def _look_soon(self) -> None:
         """One look at a time, and not all the time, however many requests have seen that the map is not right: after it
@@ -145,17 +184,17 @@ class ClusterStore(Store):
                 await self.redis.nodes_manager.initialize()
         except AWAY:
             return  # whoever asks next finds out the same
+        for name in self._shared.keys() - {node.name for node in self.redis.get_nodes()}:
+            await self._shared.pop(name).aclose()
 
-    def listening(self, home: str) -> Any:
-        node = self.redis.get_node(node_name=home)
-        if node is None:
-            raise Unavailable(retry_ms=RETRY_MS)
-        return node.connection_class(**{**node.connection_kwargs, "retry": Retry(NoBackoff(), 0)})
+    async def listening(self, home: str) -> Any:
+        return await self._where(home)
 
     async def aclose(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
+        await asyncio.gather(*(shared.aclose() for shared in self._shared.values()))
         await super().aclose()
 
 

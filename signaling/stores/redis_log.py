@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from rooms.errors import Conflict, Invalid, Limited, NotFound
@@ -31,7 +32,8 @@ from rooms.ports import (
     Trimmed,
     Written,
 )
-from signaling.stores.store import Script, Store, Word
+from signaling.stores.redis_link import Word
+from signaling.stores.store import Script, Store
 
 
 def channel(slug: str) -> str:
@@ -45,14 +47,16 @@ class RedisRoomLog:
     def __init__(self, store: Store, replicas: int = 0) -> None:
         self._store = store
         self._replicas = replicas
-        self._write = Script(store, "write")
-        self._resume = Script(store, "resume", after="entries")
-        self._page = Script(store, "page", after="entries")
-        self._trim = Script(store, "trim", after="entries")
+        self._epoch = str(uuid.uuid4())[:24]
+        """Half of the epochs of the logs that begin here; the time is the other half."""
+        self._write = Script(store, "write", after=("epoch",))
+        self._resume = Script(store, "resume", after=("entries", "epoch"))
+        self._page = Script(store, "page", after=("entries",))
+        self._trim = Script(store, "trim", after=("entries",))
         self._forget = Script(store, "forget")
-        self._newest = Script(store, "newest", after="entries")
+        self._newest = Script(store, "newest", after=("entries",))
         self._read = Script(store, "read")
-        self._unread = Script(store, "unread", after="entries")
+        self._unread = Script(store, "unread", after=("entries",))
 
     async def write(
         self,
@@ -72,14 +76,12 @@ class RedisRoomLog:
             *((rewrite.ref, rewrite.seen, rewrite.how) if rewrite else ("", "", "")),
             *((live.seen, live.blob) if live else ("", "")),
             answers or "",
-            str(uuid.uuid4()),
+            self._epoch,
             self._replicas,
         ]
         for draft in drafts:
             arguments += (draft.key, draft.body)
-        names = ("log", "meta", "keys:", "gone", "current", "live", "rate")
-        keys = [*_keys(slug, *names), channel(slug), *_keys(slug, "bodies")]
-        answer = await self._write(keys, arguments, replicas=self._replicas)
+        answer = await self._write(_keys_to_write(slug), arguments, replicas=self._replicas)
         match answer[0]:
             case b"ok":
                 return Written(tuple(id_.decode() for id_ in answer[2:]), version=int(answer[1]))
@@ -97,7 +99,7 @@ class RedisRoomLog:
     async def resume(self, slug: str, seen: Seen | None, limit: int, max_bytes: int) -> Resume:
         cursor = (seen.epoch, seen.id or "", seen.key or "") if seen else ("", "", "")
         keys = _keys(slug, "log", "meta", "gone", "live", "read", "bodies")
-        answer = await self._resume(keys, [str(uuid.uuid4()), *cursor, limit])
+        answer = await self._resume(keys, [self._epoch, *cursor, limit])
         epoch, tail, tail_key, reset, forward, raw, version, blob, marks, floor = answer
         entries, more = _fitting(raw, limit, max_bytes, ascending=bool(forward))
         return Resume(
@@ -190,6 +192,12 @@ def _key_reused() -> Conflict:
 
 def _keys(slug: str, *names: str) -> list[str]:
     return [f"{{{slug}}}:{name}" for name in names]
+
+
+@lru_cache(maxsize=4_096)
+def _keys_to_write(slug: str) -> list[str]:
+    names = ("log", "meta", "keys:", "gone", "current", "live", "rate")
+    return [*_keys(slug, *names), channel(slug), *_keys(slug, "bodies")]
 
 
 def _entry(id_: bytes, prev: bytes, key: bytes, body: bytes) -> Entry:

@@ -16,7 +16,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import SentinelConnectionPool
 
-from signaling.stores.store import AWAY, OneStore
+from signaling.stores.redis_link import AWAY
+from signaling.stores.store import OneStore
 
 log = structlog.get_logger()
 
@@ -46,7 +47,13 @@ class SentinelStore(OneStore):
         self._pool.on_moved = self._moved
 
     def _moved(self) -> None:
+        self._shared.drop()
         self.on_moved()
+
+    async def _where(self) -> Any:
+        to = await super()._where()
+        to.host, to.port = await self._pool.get_master_address()
+        return to
 
     async def watch(self) -> None:
         while True:

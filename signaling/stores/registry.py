@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
-from signaling.stores.store import Script, Store, Word
+from signaling.stores.redis_link import Word
+from signaling.stores.store import Script, Store
 
 CLAIM_MS = 5_000
 """A node that takes a due room and dies leaves it to another after this."""
@@ -33,11 +34,12 @@ class Beat(Struct, frozen=True):
 
 
 class Arrival(Struct, frozen=True):
-    """Was the person online before, and since when this socket is there (the store's milliseconds); None when a newer one of
-    the same device has replaced it."""
+    """Was the person online before, since when this socket is there (the store's milliseconds; None when a newer one of the
+    same device has replaced it), and the frames of what rings for the person now."""
 
     was_online: bool
     since: int | None
+    ringing: tuple[bytes, ...] = ()
 
 
 def person_channel(person: str) -> str:
@@ -89,10 +91,11 @@ class Registry:
     ) -> Arrival:
         """Registers a socket and dismisses those it replaces (R3, and more than `most`). With `since`, what an earlier
         arrival said, it is registered again: that puts right what a store that was rolled back has forgotten."""
-        keys = [f"{person_channel(person)}:sockets", person_channel(person)]
+        channel = person_channel(person)
+        keys = [f"{channel}:sockets", channel, f"{channel}:ringing"]
         words: list[Word] = [socket, node, device.lower(), most, since or 0, *alive]
-        online, at = await self._connect(keys, words)
-        return Arrival(was_online=bool(online), since=int(at) or None)
+        online, at, ringing = await self._connect(keys, words)
+        return Arrival(was_online=bool(online), since=int(at) or None, ringing=tuple(ringing))
 
     async def disconnect(self, person: str, socket: str, alive: Collection[str]) -> bool:
         """Is the person still online? Of several sockets that go at once the last one, and only it, is told no."""
@@ -129,11 +132,6 @@ class Registry:
         """The end of `ring`."""
         await self._store.run("HDEL", f"{person_channel(person)}:ringing", slug)
         await self.publish(person_channel(person), b"N" + frame)
-
-    async def ringing(self, person: str) -> list[bytes]:
-        """The frames of what rings for this person now."""
-        frames: list[bytes] = await self._store.run("HVALS", f"{person_channel(person)}:ringing")
-        return frames
 
     async def knock(self, person: str, slug: str, every_ms: int) -> int:
         """0: may knock, once in `every_ms` for each person and room; else the milliseconds until they may again."""

@@ -1,14 +1,14 @@
 -- All that a joining device needs of a room, read at one moment (rule L5).
 --
 -- KEYS  1 log  2 meta  3 gone  4 live  5 read  6 bodies
--- ARGV  1 epoch for a log that begins  2 cursor epoch ("" no cursor)  3 cursor id ("" nothing seen)  4 cursor key ("" unknown)
+-- ARGV  1 first half of the epoch of a log that begins  2 cursor epoch ("" no cursor)  3 cursor id ("" nothing seen)  4 cursor key ("" unknown)
 --       5 limit
 -- Answers {epoch, tail, key of the tail, reset, forward, entries, version, blob, read, floor}; `entries` holds up to
 -- limit + 1, ascending when forward, else descending.
 
-redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1])
 local meta = redis.call('HMGET', KEYS[2], 'epoch', 'tail', 'key', 'floor', 'floor_key')
-local epoch, tail, tail_key, floor = meta[1], meta[2] or '', meta[3] or '', meta[4] or ''
+local epoch = epoch_of(KEYS[2], meta[1], ARGV[1])
+local tail, tail_key, floor = meta[2] or '', meta[3] or '', meta[4] or ''
 local cursor_epoch, id, key = ARGV[2], ARGV[3], ARGV[4]
 local more_than = tonumber(ARGV[5]) + 1
 

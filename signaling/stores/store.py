@@ -18,9 +18,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from rooms.errors import Unavailable
+from signaling.stores.redis_link import AWAY, SharedConnection, Word
 
 log = structlog.get_logger()
 
@@ -30,11 +31,7 @@ RETRY_MS = 1_000
 WAIT_SHARE: Final = 0.5
 """Of the time limit of a command: what replicas get to confirm, so that their silence is not taken for the primary's."""
 
-AWAY: Final = (RedisError, RedisClusterException, OSError)
-"""Whatever keeps a store from answering; time limits are OSErrors, too."""
-
 Result = TypeVar("Result")
-Word = str | bytes | int
 
 
 def key_of(command: Sequence[Word]) -> str:
@@ -72,28 +69,34 @@ class Gate:
 
 
 async def sent(command: Awaitable[Result]) -> Result:
-    """What redis-py and the event loop make of a connection that was reset while it lay idle is one thing: lost."""
-    try:
-        return await command
-    except RuntimeError as error:  # uvloop's word for a transport that is closed
-        raise ConnectionResetError(str(error)) from error
-
-
-async def answered(command: Awaitable[Result]) -> Result:
-    """The result of a command; `Unavailable` for whatever keeps the store from answering, out of memory and disk full
-    included. The outcome of a write is then unknown."""
+    """What redis-py executes. What it and the event loop make of a connection that was reset while it lay idle is one thing:
+    lost."""
     task = asyncio.current_task()
     asked_to_end = task.cancelling() if task else 0
     try:
         result = await command
-        if task and task.cancelling() > asked_to_end:
-            # redis-py sends in `asyncio.wait_for`, which until Python 3.12 may swallow a cancellation (CPython 86296).
-            raise asyncio.CancelledError
-        return result
+    except RuntimeError as error:  # uvloop's word for a transport that is closed
+        raise ConnectionResetError(str(error)) from error
+    if task and task.cancelling() > asked_to_end:
+        # redis-py sends in `asyncio.wait_for`, which until Python 3.12 may swallow a cancellation (CPython 86296).
+        raise asyncio.CancelledError
+    return result
+
+
+def unavailable(error: Exception) -> Unavailable:
+    """What somebody who asked is told, whatever kept the store from answering, out of memory and disk full included. The
+    outcome of a write is then unknown."""
+    if isinstance(error, ResponseError):
+        log.error("store refused a command", reason=str(error)[:200])
+    return Unavailable(retry_ms=RETRY_MS)
+
+
+async def answered(command: Awaitable[Result]) -> Result:
+    """The result of a command. Raises `Unavailable`."""
+    try:
+        return await command
     except AWAY as error:
-        if isinstance(error, ResponseError):
-            log.error("store refused a command", reason=str(error)[:200])
-        raise Unavailable(retry_ms=RETRY_MS) from error
+        raise unavailable(error) from error
 
 
 class Store(abc.ABC):
@@ -108,8 +111,8 @@ class Store(abc.ABC):
         """Notices what no answer says, for as long as the node runs; returns at once where every change is said."""
 
     @abc.abstractmethod
-    async def execute(self, key: str, *command: Word) -> Any:
-        """Raises what redis-py raises; whoever calls it from outside goes through `answered`."""
+    def execute(self, key: str, command: Sequence[Word]) -> asyncio.Future[Any]:
+        """Raises what redis-py raises, at once or when it is awaited."""
 
     @abc.abstractmethod
     async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
@@ -139,13 +142,16 @@ class Store(abc.ABC):
         """Which primary serves what may have changed. Raises `Unavailable`."""
 
     @abc.abstractmethod
-    def listening(self, home: str) -> Any:
-        """A connection of redis-py's, not yet connected, to a primary that `home` named. Raises `Unavailable` when it has
-        left the cluster."""
+    async def listening(self, home: str) -> Any:
+        """A connection of redis-py's, not yet connected, to a primary that `home` named: where to `dial`. Raises what
+        redis-py raises, also when it has left the cluster."""
 
     async def run(self, *command: Word) -> Any:
         """A command whose first operand is its key. Raises `Unavailable`."""
-        return await answered(self.execute(key_of(command), *command))
+        try:
+            return await self.execute(key_of(command), command)
+        except AWAY as error:
+            raise unavailable(error) from error
 
     async def publish(self, channel: str, message: bytes) -> int:
         """The number of subscribers that the store handed it to (in a cluster, those of the channel's primary)."""
@@ -157,16 +163,21 @@ class Store(abc.ABC):
 
 
 class OneStore(Store):
-    """One Redis or Valkey."""
+    """One Redis or Valkey. What waits for nothing but its turn goes over one connection that all share; what waits for
+    replicas, over one of its own."""
 
     def __init__(self, redis: Redis, timeout_s: float, connections: int) -> None:
         self.redis: Redis = redis
         self.timeout_s = timeout_s
         self._gate = Gate(connections, timeout_s)
+        self._shared = SharedConnection(self._where, timeout_s)
 
-    async def execute(self, key: str, *command: Word) -> Any:
-        async with self._gate:
-            return await sent(self.redis.execute_command(*command))  # type: ignore[no-untyped-call]
+    async def _where(self) -> Any:
+        """The primary, as a connection of redis-py's that is not connected."""
+        return self.redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+
+    def execute(self, key: str, command: Sequence[Word]) -> asyncio.Future[Any]:
+        return self._shared.ask(command)
 
     async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
         async with self._gate, self.redis.pipeline(transaction=False) as pipe:
@@ -176,10 +187,14 @@ class OneStore(Store):
             return answers
 
     async def each(self, *commands: Sequence[Word]) -> list[Any]:
-        return await answered(self.in_turn("", *commands))
+        return await answered(self._asked_all(commands))
+
+    async def _asked_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        return await self._shared.ask_all(commands)
 
     async def on_each_primary(self, *command: Word) -> list[Any]:
-        return [await answered(self.execute("", *command))]
+        async with self._gate:
+            return [await answered(sent(self.redis.execute_command(*command)))]  # type: ignore[no-untyped-call]
 
     async def ping(self) -> None:
         await self.on_each_primary("PING")
@@ -190,17 +205,21 @@ class OneStore(Store):
     async def look_again(self) -> None:
         pass
 
-    def listening(self, home: str) -> Any:
-        return self.redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    async def listening(self, home: str) -> Any:
+        return await self._where()
+
+    async def aclose(self) -> None:
+        await self._shared.aclose()
+        await super().aclose()
 
 
 class Script:
     """A Lua script beside this file, sent once and then called by its digest."""
 
-    def __init__(self, store: Store, name: str, *, after: str | None = None) -> None:
-        """`after` names a file of functions that the script uses."""
+    def __init__(self, store: Store, name: str, *, after: tuple[str, ...] = ()) -> None:
+        """`after` names the files of functions that the script uses."""
         folder = Path(__file__).parent
-        self._source = "".join((folder / f"{part}.lua").read_text() for part in (after, name) if part)
+        self._source = "".join((folder / f"{part}.lua").read_text() for part in (*after, name))
         self._digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
         self._store = store
 
@@ -208,15 +227,15 @@ class Script:
         """With `replicas` it is answered once so many have what it wrote; `Unavailable` when they have not in time. Then it
         is written and not promised: whoever asks again needs a script that writes something again, or nothing is waited
         for (WAIT counts from the last write of its own connection)."""
-        return await answered(self._run(keys, arguments, replicas))
-
-    async def _run(self, keys: Sequence[str], arguments: Sequence[Word], replicas: int) -> Any:
         operands = (len(keys), *keys, *arguments)
         try:
-            return await self._once(keys[0], ("EVALSHA", self._digest, *operands), replicas)
-        except NoScriptError:
-            # A store that was restarted has forgotten it and has executed nothing.
-            return await self._once(keys[0], ("EVAL", self._source, *operands), replicas)
+            try:
+                return await self._once(keys[0], ("EVALSHA", self._digest, *operands), replicas)
+            except NoScriptError:
+                # A store that was restarted has forgotten it and has executed nothing.
+                return await self._once(keys[0], ("EVAL", self._source, *operands), replicas)
+        except AWAY as error:
+            raise unavailable(error) from error
 
     async def each(self, keys: Sequence[Sequence[str]], arguments: Sequence[Word]) -> list[Any]:
         """The answers for each of these lists of keys, as `Store.each` gives them; for scripts that only read."""
@@ -231,9 +250,12 @@ class Script:
                 answers[number] = answer
         return answers
 
-    async def _once(self, key: str, command: Sequence[Word], replicas: int) -> Any:
-        if not replicas:
-            return await self._store.execute(key, *command)
+    def _once(self, key: str, command: Sequence[Word], replicas: int) -> asyncio.Future[Any]:
+        if replicas:
+            return asyncio.ensure_future(self._replicated(key, command, replicas))
+        return self._store.execute(key, command)
+
+    async def _replicated(self, key: str, command: Sequence[Word], replicas: int) -> Any:
         wait_ms = int(self._store.timeout_s * 1000 * WAIT_SHARE)
         answer, reached = await self._store.in_turn(key, command, ("WAIT", replicas, wait_ms))
         for one in (answer, reached):

@@ -6,7 +6,7 @@
 --       3 rated person ("" none)  4 microseconds per token  5 burst
 --       6 ref ("" none)  7 entry id that was seen to hold it  8 edit | delete | react
 --       9 live version that was seen ("" none)  10 live blob
---       11 id of a message that is answered ("" none)  12 epoch for a log that begins
+--       11 id of a message that is answered ("" none)  12 first half of the epoch of a log that begins
 --       13 replicas that the answer waits for  14… key, body of each event
 -- Answers: {'ok', version, ids…}  {'dup', id}  {'key'}  {'limited', ms}  {'stale'}  {'missing'}
 
@@ -50,8 +50,7 @@ if ARGV[11] ~= '' and redis.call('HEXISTS', KEYS[5], ARGV[11]) == 0 then
 end
 
 -- Nothing is refused from here on.
-redis.call('HSETNX', KEYS[2], 'epoch', ARGV[12])
-local epoch = redis.call('HGET', KEYS[2], 'epoch')
+local epoch = epoch_of(KEYS[2], redis.call('HGET', KEYS[2], 'epoch'), ARGV[12])
 if arrival then
   redis.call('HSET', KEYS[7], ARGV[3], string.format('%.0f', arrival))
   redis.call('EXPIRE', KEYS[7], 3600)

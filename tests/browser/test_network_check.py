@@ -117,7 +117,8 @@ async def test_too_many_checks_and_still_in(open_tab: OpenTab, tmp_path: Path) -
     server = await Server(tmp_path, {"TELEMENTOR_NETWORK_CHECKS_MAX": "1"}).start()
     try:
         pair = await server.pair()
-        meeting = await Meeting.begin(server, pair, await open_tab(), await open_tab())
+        tabs = [await open_tab(), await open_tab()]
+        meeting = await Meeting.begin(server, pair, *tabs)
         await meeting.mentor.press("Check the network")
 
         async def echoed() -> bool:
@@ -128,6 +129,8 @@ async def test_too_many_checks_and_still_in(open_tab: OpenTab, tmp_path: Path) -
         await reads(meeting.mentee, "Too many checks", "You can still enter")
         await meeting.mentee.press("Join call")
         await meeting.mentee.call_is("waiting")
+        for tab in tabs:
+            tab.outage_expected = True  # the server goes before they do
     finally:
         await server.close()
 
@@ -175,6 +178,7 @@ async def test_a_relay_is_told_from_a_relay_that_refuses(
         text = await reads(tab, *words)
         assert "no relay" not in text
         await is_released(tab)
+        tab.outage_expected = True  # the server goes before it does
     finally:
         await server.close()
 

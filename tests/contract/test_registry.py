@@ -92,9 +92,9 @@ async def test_R1_the_last_of_those_that_go_is_told_so(door: Door) -> None:
 
 async def test_K1_what_rings_is_given_to_who_comes_later_until_it_is_quiet(door: Door) -> None:
     await door.registry.ring(door.person, "room", b"frame", 60_000)
-    assert await door.registry.ringing(door.person) == [b"frame"]
+    assert (await door.come("s1", "d1")).ringing == (b"frame",)
     await door.registry.quiet(door.person, "room", b"quiet")
-    assert await door.registry.ringing(door.person) == []
+    assert (await door.come("s2", "d2")).ringing == ()
 
 
 async def test_L3_a_key_belongs_to_the_room_that_claimed_it(door: Door) -> None:

@@ -210,11 +210,11 @@ async def test_what_passes_is_tried_again_with_the_same_message_id(
     house: Planned, mailbox: MailServer, what: str
 ) -> None:
     if what == "recipient 4xx":
-        mailbox.on_recipient = lambda _: "450 later"
+        mailbox.on_recipient = lambda address: f"450 <{address}> later"
     if what == "recipient 530":
         mailbox.on_recipient = lambda _: "530 log in first"
     if what == "data 4xx":
-        mailbox.on_data = lambda _: "451 later"
+        mailbox.on_data = lambda mail: f"451 <{mail.recipients[0]}> later"
     mailbox.hang_up_after_data = what == "hang-up"
     password = "wrong" if what == "wrong password" else PASSWORD
     await house.book()

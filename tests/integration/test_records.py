@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgpack
 import pytest
 
 from rooms import events
-from rooms.errors import Unavailable
+from rooms.commands import SessionBook
+from rooms.errors import Conflict, Unavailable
 from rooms.events import ChatDeleted, ChatEdited, ChatPosted, ChatReacted, Posted
 from rooms.ids import event_at
 from rooms.ports import Draft, Request, Retention, Rewrite, Seen, Written
+from rooms.schedule import Rules
+from rooms.session import Session
 from signaling import records
 from signaling.backup import BackupError, backup, restore
 from signaling.open_stores import open_directory, open_store
 from signaling.settings import Settings
 from signaling.stores.channels import Channels
-from signaling.stores.directory import Named, PairAdded
+from signaling.stores.directory import Directory, Named, PairAdded
 from signaling.stores.redis_log import RedisRoomLog, channel
+from signaling.stores.schedule import Schedule
 from tests.support.condition import until
 from tests.support.postgres import postgres as postgres  # noqa: PLC0414 - a fixture
 from tests.support.redis_servers import running
@@ -142,6 +148,7 @@ class House:
         self.said: list[str] = []
         self.edited = ""
         self.request: Request
+        self.session: Session
 
     async def live(self) -> None:
         async with open_directory(self.settings) as directory, open_store(self.settings) as store:
@@ -152,11 +159,27 @@ class House:
             await directory.set_retention(Retention(days=None, count=3))
             while (await log.trim(pair.slug, Retention(days=None, count=3))).more:
                 pass
+            self.session = await self.book(directory, "15:00")
             self.request = Request(pair.mentor.id, key(), "chat.send")
             last = events.encode(ChatPosted(by=pair.mentor.id, key=self.request.key, text="last"))
             self.said += (
                 await log.write(pair.slug, (Draft(self.request.key, last),), request=self.request)
             ).ids
+
+    async def book(self, directory: Directory, clock: str) -> Session:
+        """A session tomorrow, whose event waits for the room's log."""
+        schedule = Schedule(
+            directory.database,
+            rules=Rules(),
+            host="example.org",
+            open_max=10,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            new_id=key,
+            new_secret=lambda: uuid.uuid4().hex,
+        )
+        day = (datetime.now(UTC) + timedelta(days=1)).date()
+        command = SessionBook(self.pair.slug, key(), f"{day}T{clock}", "UTC", 60, "bridges")
+        return (await schedule.book(self.pair.mentor.id, command))[0]
 
 
 @pytest.fixture(scope="module", params=["valkey", "redis"])
@@ -218,6 +241,10 @@ async def test_a_backup_of_external_stores_brings_everything_back(
         other = await directory.add_pair(MARA, Named("Other", "other@example.org"))
         assert other.created
         assert await directory.latest_change_id() > before, "numbers go on where they were"
+        assert await directory.sessions_of(slug) == [house.session]
+        with pytest.raises(Conflict):
+            await house.book(directory, "15:30")
+        await house.book(directory, "16:00")  # with an event and notices under new numbers
 
 
 async def test_L5_after_an_older_backup_a_newer_cursor_has_diverged(

@@ -32,7 +32,7 @@ ONCE = ["session.requested", "session.rescheduled"]
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def mortal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     """One server for the deaths of this module; each test leaves it running."""
-    server = await Server(tmp_path_factory.mktemp("mortal"), many_commands=True).start()
+    server = await Server(tmp_path_factory.mktemp("mortal")).start()
     yield server
     await server.close()
     assert "Traceback" not in server.log, server.log[-4000:]
@@ -124,7 +124,8 @@ async def test_S5_killed_between_commit_and_log_the_event_follows(booked: Booked
     moved = await move(booked.mentor, booked.session, wall(4))
     assert waiting(booked.server) == 1
     await booked.server.kill()
-    booked.server.signal_store(signal.SIGCONT)
+    booked.server.signal_store(signal.SIGKILL)  # with what it was given and has not read
+    await until(lambda: not booked.server.stores(), "the store's end")
     await booked.server.start()
     await booked.is_moved_once(moved)
 

@@ -501,6 +501,8 @@ async def test_a_room_shows_the_zone_that_somebody_has_set_meanwhile(
     mentor, _ = await meet(connect_python, pair)
     await as_(pair.mentee).done("PATCH", "/api/me", {"tz": "Asia/Kolkata"})
 
+    zone = {"room": pair.room, "person": pair.mentee.person, "online": True, "tz": "Asia/Kolkata"}
+    await mentor.next_push("person", zone)
     people = (await join(mentor, pair.room))["people"]
     assert [one["tz"] for one in people] == ["UTC", "Asia/Kolkata"]
 

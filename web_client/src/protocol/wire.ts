@@ -943,12 +943,13 @@ rollback?: boolean
 room: string
 }
 /**
- * R1: `online` = has a socket anywhere.
+ * R1: `online` = has a socket anywhere. `tz` (an addition): the zone that they have taken just now.
  */
 export interface PersonPush {
 room: string
 person: string
 online: boolean
+tz?: (string | null)
 }
 /**
  * What is absent or null stays as it is. `tz` is an IANA time zone.

@@ -246,7 +246,7 @@ export class LiveRoom {
         break;
       }
       case 'person':
-        this.state = personChanged(state, push.body.person, push.body.online);
+        this.state = personChanged(state, push.body);
         this.call.dispatch({ on: 'person', person: push.body.person, online: push.body.online });
         break;
       case 'read':

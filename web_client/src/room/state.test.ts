@@ -334,8 +334,20 @@ describe('the room as a client keeps it', () => {
   });
 
   it('R1: online is what was last pushed', () => {
-    const state = personChanged(joined(null, answer(new LogModel().newest(50)), null), 'mentee', false);
-    expect(state.people.find(({ person }) => person === 'mentee')?.online).toBe(false);
+    const state = personChanged(joined(null, answer(new LogModel().newest(50)), null), {
+      room: 'room',
+      person: 'mentee',
+      online: false,
+      tz: 'Asia/Tokyo',
+    });
+    expect(state.people.find(({ person }) => person === 'mentee')).toMatchObject({
+      online: false,
+      tz: 'Asia/Tokyo',
+    });
+    const push = { room: 'room', person: 'mentee', online: true };
+    expect(personChanged(state, push).people.find(({ person }) => person === 'mentee')?.tz).toBe(
+      'Asia/Tokyo',
+    );
   });
 
   it('a time zone that somebody takes is theirs alone', () => {

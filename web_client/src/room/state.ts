@@ -11,6 +11,7 @@ import type {
   Paged,
   PeerPush,
   PeerShown,
+  PersonPush,
   PersonShown,
   RoomShown,
   Session,
@@ -225,8 +226,12 @@ export function peerChanged(state: RoomState, push: PeerPush): RoomState {
   return { ...state, peers };
 }
 
-export function personChanged(state: RoomState, person: string, online: boolean): RoomState {
-  return { ...state, people: state.people.map((p) => (p.person === person ? { ...p, online } : p)) };
+export function personChanged(state: RoomState, push: PersonPush): RoomState {
+  const { person, online, tz } = push;
+  return {
+    ...state,
+    people: state.people.map((p) => (p.person === person ? { ...p, online, tz: tz ?? p.tz } : p)),
+  };
 }
 
 /** What somebody has just said of their own clock; the others read it when they join. */

@@ -366,6 +366,10 @@ export const en = {
   problems,
   retry: 'Try again',
 
+  notLoaded: {
+    title: 'This could not be opened',
+    next: 'The server does not answer at this moment. Please try again when you are connected.',
+  },
   rooms: {
     title: 'My rooms',
     hello: (name: string) => `Good to see you, ${name}.`,

@@ -98,6 +98,7 @@ describe('in words', () => {
   test('cities and what their clocks are', () => {
     expect(cityOf('America/Argentina/Buenos_Aires')).toBe('Buenos Aires');
     expect(cityOf('UTC')).toBe('UTC');
+    expect(cityOf('Asia/Calcutta')).toBe('Kolkata');
     expect(offsetIn(at('2026-12-01T00:00Z'), KOLKATA)).toBe('GMT+5:30');
     expect(offsetIn(at('2026-06-01T00:00Z'), LONDON)).toBe('GMT+1');
   });

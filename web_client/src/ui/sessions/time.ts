@@ -129,8 +129,21 @@ export function bothTimes(at: number, own: string, other: string, locale?: strin
 
 /** `Europe/London` → `London`, `America/Argentina/Buenos_Aires` → `Buenos Aires`. */
 export function cityOf(tz: string): string {
-  return (tz.split('/').at(-1) ?? tz).replaceAll('_', ' ');
+  const city = (tz.split('/').at(-1) ?? tz).replaceAll('_', ' ');
+  return RENAMED[city] ?? city;
 }
+
+/** Browsers go on naming zones as CLDR did first; people do not. */
+const RENAMED: Readonly<Record<string, string>> = {
+  Asmera: 'Asmara',
+  Calcutta: 'Kolkata',
+  Faeroe: 'Faroe',
+  Godthab: 'Nuuk',
+  Katmandu: 'Kathmandu',
+  Kiev: 'Kyiv',
+  Rangoon: 'Yangon',
+  Saigon: 'Ho Chi Minh',
+};
 
 /** `GMT+5:30`: what tells two cities or two equal wall times apart. */
 export function offsetIn(at: number, tz: string): string {

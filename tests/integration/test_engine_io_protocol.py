@@ -1,0 +1,365 @@
+"""Engine.IO 4 and the WebSocket below it, spoken byte by byte to a server that echoes: the scenarios of the protocol's
+public test suite, and of RFC 6455 what a client can do wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from engineio import packet
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from signaling.engine import EngineServer, EngineSocket
+from signaling.websocket import NOT_UTF8, PROTOCOL_ERROR, TOO_BIG
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
+
+INTERVAL_S, TIMEOUT_S = 0.3, 0.2
+MOST_BYTES = 100_000
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+READ_S = 5
+
+
+class Echo:
+    """An Engine.IO server that says again whatever it is told."""
+
+    def __init__(self) -> None:
+        self.server = EngineServer(
+            admit=lambda _: None,
+            backlog_bytes=1_000_000,
+            on_overflow=lambda: None,
+            async_mode="aiohttp",
+            ping_interval=INTERVAL_S,
+            ping_timeout=TIMEOUT_S,
+            max_http_buffer_size=MOST_BYTES,
+            cors_allowed_origins=[],
+        )
+        self.server.on_message = self._echo
+        self.url = ""
+        self.port = 0
+
+    def _echo(self, socket: EngineSocket, data: bytes | str) -> None:
+        socket.push(packet.Packet(packet.MESSAGE, data))
+
+    async def start(self) -> web.AppRunner:
+        application = web.Application()
+        self.server.attach(application, "socket.io")
+        runner = web.AppRunner(application, shutdown_timeout=0.2)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self.port}/socket.io/?EIO=4"
+        return runner
+
+
+@pytest_asyncio.fixture
+async def echo() -> AsyncIterator[Echo]:
+    echo = Echo()
+    runner = await echo.start()
+    yield echo
+    await runner.cleanup()
+
+
+class Wire:
+    """A WebSocket as bytes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def ask(cls, echo: Echo, query: str = "", **headers: str) -> tuple[int, Wire]:
+        """The handshake: the HTTP status that answers it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
+        said = {
+            "Host": "localhost",
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        lines = [f"GET /socket.io/?EIO=4&transport=websocket{query} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in said.items() if value]
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), READ_S)
+        return int(head.split()[1]), cls(reader, writer)
+
+    @classmethod
+    async def open(cls, echo: Echo, query: str = "") -> Wire:
+        status, wire = await cls.ask(echo, query)
+        assert status == 101
+        return wire
+
+    @classmethod
+    async def begun(cls, echo: Echo) -> Wire:
+        """A session of its own, its open packet read."""
+        wire = await cls.open(echo)
+        kind, opened = await wire.read()
+        assert (kind, opened[:1]) == (TEXT, b"0")
+        return wire
+
+    def send(self, kind: int, payload: bytes = b"", *, fin: bool = True, pieces: int = 0, **how: Any) -> None:
+        """One frame; with `pieces` its bytes in so many pieces."""
+        packed = frame(kind, payload, fin=fin, **how)
+        for start in range(0, len(packed), pieces or len(packed)):
+            self._writer.write(packed[start : start + (pieces or len(packed))])
+
+    async def read(self) -> tuple[int, bytes]:
+        """The next frame: its kind and payload."""
+        async with asyncio.timeout(READ_S):
+            first, length = await self._reader.readexactly(2)
+            if length == 126:
+                length = int.from_bytes(await self._reader.readexactly(2), "big")
+            elif length == 127:
+                length = int.from_bytes(await self._reader.readexactly(8), "big")
+            return first & 0x0F, await self._reader.readexactly(length)
+
+    async def next(self) -> tuple[int, bytes]:
+        """The next frame that is no ping of Engine.IO's."""
+        while (found := await self.read()) == (TEXT, b"2"):
+            self.send(TEXT, b"3")
+        return found
+
+    async def ended_with(self) -> int:
+        """The code of the close frame, behind which the connection ends."""
+        while (found := await self.next())[0] != CLOSE:
+            pass
+        self.send(CLOSE, found[1])
+        assert await asyncio.wait_for(self._reader.read(), READ_S) == b""
+        return int.from_bytes(found[1][:2], "big")
+
+    async def gone(self) -> None:
+        """Whatever still comes, the connection ends."""
+        await asyncio.wait_for(self._reader.read(), READ_S)
+
+    async def stop(self) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+
+def frame(kind: int, payload: bytes, *, fin: bool = True, masked: bool = True, extension: int = 0) -> bytes:
+    """RFC 6455, section 5.2."""
+    size = len(payload)
+    length = 126 if size < 65_536 else 127
+    if size < 126:
+        head = bytes((kind | extension | fin << 7, size | masked << 7))
+    else:
+        head = bytes((kind | extension | fin << 7, length | masked << 7))
+        head += size.to_bytes(2 if length == 126 else 8, "big")
+    if not masked:
+        return head + payload
+    key = os.urandom(4)
+    return head + key + bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+
+
+# Handshake
+
+
+async def test_a_session_is_opened_over_either_transport(echo: Echo) -> None:
+    wire = await Wire.open(echo)
+    _, opened = await wire.read()
+    async with aiohttp.ClientSession() as http, http.get(f"{echo.url}&transport=polling") as answer:
+        polled = await answer.text()
+    for said, upgrades in ((opened.decode(), []), (polled, ["websocket"])):
+        assert said[0] == "0"
+        session = json.loads(said[1:])
+        assert session.pop("sid")
+        assert session == {
+            "upgrades": upgrades, "pingInterval": 300, "pingTimeout": 200, "maxPayload": MOST_BYTES,
+        }  # fmt: skip
+    await wire.stop()
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Sec_WebSocket_Key": "short"}, {"Sec_WebSocket_Key": ""}, {"Sec_WebSocket_Version": "8"}]
+)
+async def test_a_handshake_that_is_none_is_refused_and_leaves_nothing(
+    echo: Echo, headers: dict[str, str]
+) -> None:
+    status, wire = await Wire.ask(echo, **headers)
+    assert (status, echo.server.sockets) == (400, {})
+    await wire.stop()
+
+
+# Messages
+
+
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 125, 126, 127, 65_535, 65_536]), max_size=4),
+    piece=st.integers(1, 9),
+)
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_messages_come_whole_however_the_network_cuts_them(sizes: list[int], piece: int) -> None:
+    async def whole() -> None:
+        echo = Echo()
+        runner = await echo.start()
+        wire = await Wire.begun(echo)
+        for size in sizes:
+            wire.send(BINARY, b"x" * size, pieces=piece if size < 200 else 9_999)
+        for size in sizes:
+            assert await wire.next() == (BINARY, b"x" * size)
+        await wire.stop()
+        await runner.cleanup()
+
+    asyncio.run(whole())
+
+
+async def test_a_text_message_is_a_packet_and_comes_back_as_one(echo: Echo) -> None:
+    wire = await Wire.begun(echo)
+    wire.send(TEXT, "4häh".encode())
+    assert await wire.next() == (TEXT, "4häh".encode())
+    await wire.stop()
+
+
+async def test_pieces_of_a_message_with_a_ping_between_them(echo: Echo) -> None:
+    wire = await Wire.begun(echo)
+    wire.send(BINARY, b"one ", fin=False)
+    wire.send(PING, b"there?")
+    wire.send(0, b"two ", fin=False)
+    wire.send(0, b"three")
+    assert await wire.next() == (PONG, b"there?")
+    assert await wire.next() == (BINARY, b"one two three")
+    await wire.stop()
+
+
+@pytest.mark.parametrize("said", [b"", b"abc", b"2", b"99"])
+async def test_what_no_client_says_ends_the_session(echo: Echo, said: bytes) -> None:
+    wire = await Wire.begun(echo)
+    wire.send(TEXT, said)
+    await wire.gone()
+    await wire.stop()
+
+
+# What is against RFC 6455
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "how", "code"),
+    [
+        (BINARY, b"x", {"masked": False}, PROTOCOL_ERROR),
+        (BINARY, b"x", {"extension": 0x40}, PROTOCOL_ERROR),
+        (0x3, b"x", {}, PROTOCOL_ERROR),
+        (0xB, b"x", {}, PROTOCOL_ERROR),
+        (0x0, b"nothing to go on with", {}, PROTOCOL_ERROR),
+        (PING, b"x", {"fin": False}, PROTOCOL_ERROR),
+        (PING, b"x" * 126, {}, PROTOCOL_ERROR),
+        (TEXT, b"4\xff", {}, NOT_UTF8),
+        (BINARY, b"x" * (MOST_BYTES + 1), {}, TOO_BIG),
+    ],
+)
+async def test_a_frame_against_the_protocol_ends_the_connection(
+    echo: Echo, kind: int, payload: bytes, how: dict[str, Any], code: int
+) -> None:
+    wire = await Wire.begun(echo)
+    wire.send(kind, payload, **how)
+    assert await wire.ended_with() == code
+    await wire.stop()
+
+
+async def test_a_message_cannot_grow_over_the_bound_in_pieces(echo: Echo) -> None:
+    wire = await Wire.begun(echo)
+    wire.send(BINARY, b"", fin=False)
+    for _ in range(MOST_BYTES // 64 + 2):
+        wire.send(0, b"", fin=False)
+    assert await wire.ended_with() == TOO_BIG
+    await wire.stop()
+
+
+async def test_a_new_message_inside_of_another_ends_the_connection(echo: Echo) -> None:
+    wire = await Wire.begun(echo)
+    wire.send(BINARY, b"one", fin=False)
+    wire.send(BINARY, b"another")
+    assert await wire.ended_with() == PROTOCOL_ERROR
+    await wire.stop()
+
+
+# Heartbeat and end
+
+
+async def test_who_answers_pings_stays_and_who_does_not_is_told_and_cut(echo: Echo) -> None:
+    answers, silent = await Wire.begun(echo), await Wire.begun(echo)
+    answering = asyncio.create_task(answers.next())
+    assert await silent.read() == (TEXT, b"2")
+    assert await silent.read() == (TEXT, b"1")
+    assert await silent.ended_with() == 1000
+    answers.send(BINARY, b"still here")
+    assert await answering == (BINARY, b"still here")
+    await answers.stop()
+    await silent.stop()
+
+
+async def test_whatever_comes_is_a_sign_of_life(echo: Echo) -> None:
+    wire = await Wire.begun(echo)
+    for _ in range(4):
+        assert await wire.read() == (TEXT, b"2")
+        wire.send(BINARY, b"busy")
+        assert await wire.read() == (BINARY, b"busy")
+    await wire.stop()
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"), [(TEXT, b"1"), (CLOSE, (1000).to_bytes(2, "big")), (CLOSE, b"")]
+)
+async def test_a_client_closes(echo: Echo, kind: int, payload: bytes) -> None:
+    wire = await Wire.begun(echo)
+    wire.send(kind, payload)
+    await wire.gone()
+    assert echo.server.sockets == {}
+    await wire.stop()
+
+
+# Upgrade
+
+
+async def _polling(echo: Echo, http: aiohttp.ClientSession) -> str:
+    async with http.get(f"{echo.url}&transport=polling") as answer:
+        return str(json.loads((await answer.text())[1:])["sid"])
+
+
+async def test_an_upgrade_ends_the_pending_poll_and_polling(echo: Echo) -> None:
+    async with aiohttp.ClientSession() as http:
+        sid = await _polling(echo, http)
+        url = f"{echo.url}&transport=polling&sid={sid}"
+        wire = await Wire.open(echo, f"&sid={sid}")
+        poll = asyncio.create_task(http.get(url))
+        wire.send(TEXT, b"2probe")
+        assert await wire.next() == (TEXT, b"3probe")
+        assert await (await asyncio.wait_for(poll, READ_S)).text() == "6"
+        second, other = await Wire.ask(echo, f"&sid={sid}")
+        assert second == 400
+        wire.send(TEXT, b"5")
+        wire.send(TEXT, b"4hello")
+        assert await wire.next() == (TEXT, b"6")  # was for the poll, had it not come too late for that
+        assert await wire.next() == (TEXT, b"4hello")
+        async with http.get(url) as answer:
+            assert answer.status == 400
+        late, third = await Wire.ask(echo, f"&sid={sid}")
+        assert late == 400
+        for one in (wire, other, third):
+            await one.stop()
+
+
+async def test_a_probe_that_is_none_leaves_polling_as_it_was(echo: Echo) -> None:
+    async with aiohttp.ClientSession() as http:
+        sid = await _polling(echo, http)
+        url = f"{echo.url}&transport=polling&sid={sid}"
+        wire = await Wire.open(echo, f"&sid={sid}")
+        wire.send(TEXT, b"4not a probe")
+        assert await wire.ended_with() == 1000
+        async with http.post(url, data="4hello") as answer:
+            assert answer.status == 200
+        async with http.get(url) as answer:
+            assert "4hello" in (await answer.text()).split("\x1e")
+        await wire.stop()
