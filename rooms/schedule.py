@@ -350,7 +350,7 @@ def settle(appointment: Appointment, now: int, rules: Rules, together: bool | No
         case "confirmed" if now >= session.end:
             return change.then(_finished(change.appointment, SYSTEM, now))
         case "live" if now >= session.end + (0 if together is False else rules.overrun_ms):
-            return change.then(_finished(change.appointment, SYSTEM, now))
+            return change.then(_finished(change.appointment, SYSTEM, _at_most(session, now, rules)))
     return change
 
 
@@ -366,7 +366,9 @@ def observe(
     calling = members & set(in_call)
     seen = replace(
         appointment,
-        attendance=_attendance(appointment.attendance, members & {*in_room, *calling}, calling, now),
+        attendance=_attendance(
+            appointment.attendance, members & {*in_room, *calling}, calling, _at_most(session, now, rules)
+        ),
     )
     together = len(calling) == len(members)
     change = Change(seen)
@@ -523,6 +525,11 @@ def _proposals_expired(appointment: Appointment, now: int) -> Change:
             notices = _to_all("proposal_expired", after, proposal.id)
             change = change.then(Change(replace(appointment, session=after), (event,), notices))
     return change
+
+
+def _at_most(session: Session, now: int, rules: Rules) -> int:
+    """The latest that somebody is in its call: whoever looks after an outage of a night has not seen a night of it."""
+    return min(now, session.end + rules.overrun_ms)
 
 
 def _attendance(before: Attendance, there: Collection[str], calling: Collection[str], now: int) -> Attendance:

@@ -368,6 +368,16 @@ def test_attendance_adds_up_over_leaving_and_coming_back() -> None:
     assert end.events[-1].attended == {"ada": 59 * 60, "bea": 54 * 60}  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("there", [(), ("ada",), None])
+def test_a_night_in_which_nobody_looked_was_not_spent_in_the_call(there: tuple[str, ...] | None) -> None:
+    morning = utc(FOUR) + 12 * HOUR_MS
+    if there is None:
+        change = schedule.settle(live(), morning, RULES)
+    else:
+        change = schedule.observe(live(), there, there, morning, RULES)
+    assert change.events[-1].attended == {"ada": 3 * 3600, "bea": 3 * 3600}  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("there", "who", "state"),
     [((), ("ada", "bea"), "no_show"), (("ada",), ("bea",), "no_show"), (("ada", "bea"), (), "ended")],
