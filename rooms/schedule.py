@@ -161,14 +161,21 @@ class _Asked(Struct, frozen=True):
         if self.session.state == "live":
             raise Conflict(sentence, field="session", current=self.session)
 
+    def not_agreed_on(self) -> None:
+        """In some pairs what is agreed on is only changed by agreeing again."""
+        session = self.session
+        if self.record.moves == "approve" and session.state == "confirmed":
+            raise Forbidden(
+                "In this pair a new time is agreed on first: please propose it.",
+                field="session",
+                current=session,
+            )
+
 
 def _move(asked: _Asked, command: c.SessionMove) -> Change:
     session = asked.session
     asked.not_live("The session is under way: extend it, or book another one to continue later.")
-    if asked.record.moves == "approve" and session.state == "confirmed":
-        raise Forbidden(
-            "In this pair a new time is agreed on first: please propose it.", field="session", current=session
-        )
+    asked.not_agreed_on()
     when = zones.moment(command.wall, command.tz, command.fold)
     minutes = command.minutes or session.minutes
     if (when.start, minutes) == (session.start, session.minutes):
@@ -290,6 +297,8 @@ def _extend(asked: _Asked, command: c.SessionExtend) -> Change:
         raise Conflict(
             "This session is not agreed on yet: move it instead.", field="session", current=session
         )
+    if asked.now < session.start:
+        asked.not_agreed_on()
     minutes = session.minutes + command.minutes
     if minutes > asked.rules.minutes_max:
         raise TooLarge(f"A session takes at most {asked.rules.minutes_max} minutes.", field="minutes")

@@ -157,6 +157,10 @@ def test_where_a_pair_agrees_first_a_confirmed_session_is_proposed_and_not_moved
         move(agreed(), "bea", FOUR, record=CAREFUL)
     assert move(booked(), "bea", FOUR, record=CAREFUL).session.start == utc(FOUR)
     assert propose(agreed(), "bea", FOUR, record=CAREFUL).session.proposals
+    with pytest.raises(Forbidden):
+        ask(agreed(), "bea", c.SessionExtend, record=CAREFUL, minutes=60)
+    running_over = ask(agreed(), "bea", c.SessionExtend, record=CAREFUL, minutes=15, now=utc(THREE))
+    assert running_over.session.minutes == 75
 
 
 def test_S4_a_stale_rev_is_answered_with_the_session_as_it_is() -> None:
