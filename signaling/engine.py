@@ -114,6 +114,8 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self.connection: Any = None
         """Who is at the other end, once that is known."""
         self.waiting_bytes = 0
+        self.deaf = False
+        """It is about to close: what else has come is not heard."""
         self.ended = False
         self._aborted = False
         self._taken_s = 0.0

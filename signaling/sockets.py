@@ -251,7 +251,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def _take(self, socket: EngineSocket, data: bytes | str) -> None:
         """A message, as the transport hands it on."""
-        if socket.closing:
+        if socket.closing or socket.deaf:
             return
         if isinstance(data, str):
             self._own(self._refuse_json(socket))
@@ -259,7 +259,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         try:
             incoming = packets.read(data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            self._own(socket.close())
+            self._shut(socket)
             return
         connection: SocketConnection | None = socket.connection
         if incoming.nsp != "/":
@@ -271,7 +271,12 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._entering.add(socket.sid)
             self._own(self._welcome(socket, incoming.data))
         elif connection is None or incoming.type != packets.ACK:
-            self._own(socket.close())
+            self._shut(socket)
+
+    def _shut(self, socket: EngineSocket) -> None:
+        """What it has said in the same breath behind it is not heard any more."""
+        socket.deaf = True
+        self._own(socket.close())
 
     async def _refuse_namespace(
         self, socket: EngineSocket, incoming: packets.Incoming, *, known: bool
@@ -350,7 +355,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         try:
             named = packets.read_event(incoming.data)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            self._own(connection.socket.close())
+            self._shut(connection.socket)
             return
         size_bytes = len(incoming.data)
         waiting_bytes = connection.in_flight_bytes + size_bytes
@@ -447,7 +452,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         error: RoomError | answers.UndecodableError,
     ) -> Reply:
         if isinstance(error, answers.UndecodableError):
-            self._own(connection.socket.close())
+            self._shut(connection.socket)
             return Reply(b"")
         self._metrics.refused(named.name, error.code)
         return Reply(answers.refused(error))

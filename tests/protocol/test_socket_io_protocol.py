@@ -363,3 +363,12 @@ async def test_T1_an_ack_that_nobody_asked_for_is_ignored(lines: Any, carrier: s
     await line.say(packed(Packet.ACK, [{}], number=12), packed(Packet.ACK, None))
     await line.say(packed(Packet.EVENT, ["ice", {"room": "x"}], number=1))
     assert (await line.told())["id"] == 1
+
+
+@pytest.mark.parametrize("last", [packed(Packet.DISCONNECT), b"no packet"], ids=["DISCONNECT", "nonsense"])
+async def test_T1_what_is_said_behind_the_end_in_the_same_breath_is_not_heard(
+    lines: Any, last: bytes, two: Pair
+) -> None:
+    line = await (await lines("polling")).enter(two)  # one POST is one breath
+    await line.say(last, packed(Packet.EVENT, ["nonsense", {}], number=1))
+    assert await line.told() is None
