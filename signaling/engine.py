@@ -17,10 +17,13 @@ from collections.abc import Callable
 from typing import Any
 
 import engineio
+import structlog
 from aiohttp import web
 from engineio import async_socket, exceptions, packet, payload
 
 from signaling.websocket import FINISH_S, Taken, Turn, WebSocket, accept
+
+log = structlog.get_logger()
 
 STALL_S = 10.0
 """A socket that takes nothing for this long while something waits for it is cut, and its client resumes."""
@@ -361,7 +364,13 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         except (EOFError, TimeoutError, *MALFORMED) as error:
             raise exceptions.EngineIOError("malformed body") from error
         for pkt in packets:
-            await self.receive(pkt)
+            try:
+                await self.receive(pkt)
+            except exceptions.EngineIOError:
+                raise
+            except Exception as error:  # engineio would keep it to itself, and answer 200
+                log.exception("message failed")
+                raise exceptions.EngineIOError("a message failed") from error
 
     # A WebSocket, from the beginning or as an upgrade of polling
 
@@ -484,6 +493,14 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 self._to_ping.append((now_s + self.ping_interval, socket))
         waited_for = self._to_ping or self._pinged
         self._ticking = loop.call_later(TICK_S, self._tick) if waited_for else None
+
+    async def _trigger_event(self, event: str, *args: Any, **_: Any) -> None:
+        """engineio's own keeps to itself what a handler raises: somebody who left would stay, and nobody know why."""
+        if handler := self.handlers.get(event):
+            try:
+                await handler(*args)
+            except Exception:
+                log.exception("transport event failed", transport_event=event)
 
     def create_queue(self) -> Outbox:
         return Outbox()

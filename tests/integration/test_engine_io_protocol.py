@@ -20,6 +20,7 @@ from aiohttp import web
 from engineio import packet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from signaling import engine
 from signaling.engine import PACKET_BYTES, UNKNOWN_MESSAGE_BYTES, EngineServer, EngineSocket
@@ -437,6 +438,37 @@ async def test_what_comes_behind_a_close_frame_is_not_heard(echo: Echo) -> None:
     await wire.gone()
     assert (heard, echo.server.sockets) == ([], {})
     await wire.stop()
+
+
+async def test_what_a_handler_raises_is_logged_and_ends_the_session_all_the_same(echo: Echo) -> None:
+    async def broken(*_: object) -> None:
+        raise LookupError("nobody thought of it")
+
+    echo.server.on("disconnect", broken)
+    wire = await Wire.begun(echo)
+    with capture_logs() as logged:
+        wire.send(TEXT, b"1")
+        await wire.gone()
+    assert [(line["log_level"], line["transport_event"]) for line in logged] == [("error", "disconnect")]
+    assert echo.server.sockets == {}
+    await wire.stop()
+
+
+async def test_what_a_posted_message_raises_is_logged_and_ends_the_session(echo: Echo) -> None:
+    """Not 200, as if it had been taken."""
+
+    def broken(*_: object) -> None:
+        raise LookupError("nobody thought of it")
+
+    echo.server.on_message = broken
+    async with aiohttp.ClientSession() as http:
+        url = f"{echo.url}&transport=polling&sid={await _polling(echo, http)}"
+        with capture_logs() as logged:
+            async with http.post(url, data="4x") as answer:
+                assert answer.status == 400
+        assert [line["log_level"] for line in logged] == ["error"]
+        async with http.get(url) as answer:
+            assert answer.status == 400
 
 
 # Upgrade
