@@ -53,7 +53,8 @@ run: setup ## a server to try out, with its data in ./data (PORT=…, HOST=…)
 	$(BIN)/telementor serve --data data --welcome \
 		$(if $(filter command line,$(origin HOST)),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
-# Tests mostly wait, so there are more workers than processors; calls between browsers need theirs to themselves more.
+# Tests mostly wait, so there are more workers than processors; calls between browsers need theirs to themselves more, and
+# those whose freezes are measured all of them.
 WORKERS ?= 4
 BROWSER_WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --dist worksteal $(if $(CI),-p tests.support.nothing_skipped)
@@ -62,7 +63,8 @@ WITH_BROWSERS := tests/browser tests/network
 test: setup system-packages ## everything that can go wrong: check, web client tests, Python tests (WORKERS=…, BROWSER_WORKERS=…)
 	@$(BESIDE) $(filter-out check-files,$(CHECKS)) $(if $(WEB),test-web)
 	$(PYTEST) -n $(WORKERS) tests $(WITH_BROWSERS:%=--ignore %) $(PYTEST_ARGS)
-	$(PYTEST) -n $(BROWSER_WORKERS) $(WITH_BROWSERS) $(PYTEST_ARGS)
+	$(PYTEST) -n $(BROWSER_WORKERS) tests/browser $(PYTEST_ARGS)
+	$(PYTEST) -n 0 tests/network $(PYTEST_ARGS)
 
 # Some shells export a SECONDS of their own: only make's command line counts.
 faults: setup system-packages ## kills, cuts and failovers for ten minutes: is every message still there? (SECONDS=…, SEED=…, STAGE=…)

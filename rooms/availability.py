@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rooms import zones
 from rooms.commands import Strict
@@ -147,13 +147,13 @@ def working(hours: Hours | None, tz: str, start: int, end: int) -> list[Stretch]
 
 
 class Slot(Struct, frozen=True, omit_defaults=True):
-    """A start that is free for everybody: `wall` and `fold` as a clock of the viewer's zone shows it, and whose hours it is
-    outside of."""
+    """A start that is free for everybody: `wall` as a clock of the viewer's zone shows it, with `fold` where it comes twice,
+    and whose hours it is outside of."""
 
     wall: str
     start: int
     outside: tuple[str, ...]
-    fold: int = 0
+    fold: int | UnsetType = UNSET
 
 
 class Search(Struct, frozen=True):
@@ -194,7 +194,8 @@ def slots(
             continue
         shown = zones.reading(start, search.tz)
         outside = tuple(sorted(who for who, time in times.items() if not covers(time, start, start + length)))
-        found.append(Slot(shown.wall, start, outside, shown.fold))
+        fold = shown.fold if zones.comes_twice(shown.wall, search.tz) else UNSET
+        found.append(Slot(shown.wall, start, outside, fold))
     return found
 
 

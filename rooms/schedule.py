@@ -161,14 +161,21 @@ class _Asked(Struct, frozen=True):
         if self.session.state == "live":
             raise Conflict(sentence, field="session", current=self.session)
 
+    def not_agreed_on(self) -> None:
+        """In some pairs what is agreed on is only changed by agreeing again."""
+        session = self.session
+        if self.record.moves == "approve" and session.state == "confirmed":
+            raise Forbidden(
+                "In this pair a new time is agreed on first: please propose it.",
+                field="session",
+                current=session,
+            )
+
 
 def _move(asked: _Asked, command: c.SessionMove) -> Change:
     session = asked.session
     asked.not_live("The session is under way: extend it, or book another one to continue later.")
-    if asked.record.moves == "approve" and session.state == "confirmed":
-        raise Forbidden(
-            "In this pair a new time is agreed on first: please propose it.", field="session", current=session
-        )
+    asked.not_agreed_on()
     when = zones.moment(command.wall, command.tz, command.fold)
     minutes = command.minutes or session.minutes
     if (when.start, minutes) == (session.start, session.minutes):
@@ -290,6 +297,8 @@ def _extend(asked: _Asked, command: c.SessionExtend) -> Change:
         raise Conflict(
             "This session is not agreed on yet: move it instead.", field="session", current=session
         )
+    if asked.now < session.start:
+        asked.not_agreed_on()
     minutes = session.minutes + command.minutes
     if minutes > asked.rules.minutes_max:
         raise TooLarge(f"A session takes at most {asked.rules.minutes_max} minutes.", field="minutes")
@@ -350,7 +359,7 @@ def settle(appointment: Appointment, now: int, rules: Rules, together: bool | No
         case "confirmed" if now >= session.end:
             return change.then(_finished(change.appointment, SYSTEM, now))
         case "live" if now >= session.end + (0 if together is False else rules.overrun_ms):
-            return change.then(_finished(change.appointment, SYSTEM, now))
+            return change.then(_finished(change.appointment, SYSTEM, _at_most(session, now, rules)))
     return change
 
 
@@ -366,7 +375,9 @@ def observe(
     calling = members & set(in_call)
     seen = replace(
         appointment,
-        attendance=_attendance(appointment.attendance, members & {*in_room, *calling}, calling, now),
+        attendance=_attendance(
+            appointment.attendance, members & {*in_room, *calling}, calling, _at_most(session, now, rules)
+        ),
     )
     together = len(calling) == len(members)
     change = Change(seen)
@@ -523,6 +534,11 @@ def _proposals_expired(appointment: Appointment, now: int) -> Change:
             notices = _to_all("proposal_expired", after, proposal.id)
             change = change.then(Change(replace(appointment, session=after), (event,), notices))
     return change
+
+
+def _at_most(session: Session, now: int, rules: Rules) -> int:
+    """The latest that somebody is in its call: whoever looks after an outage of a night has not seen a night of it."""
+    return min(now, session.end + rules.overrun_ms)
 
 
 def _attendance(before: Attendance, there: Collection[str], calling: Collection[str], now: int) -> Attendance:

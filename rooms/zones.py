@@ -73,11 +73,13 @@ def again(wall: str, tz: str, fold: int) -> int:
 def reading(start_ms: int, tz: str) -> Moment:
     """What a clock in `tz` shows at a moment, which lies on a whole minute. Raises `Invalid` for no zone."""
     local = datetime.fromtimestamp(start_ms / 1000, UTC).astimezone(_zone(tz, "tz"))
-    twice = _utc(local.replace(tzinfo=None), _zone(tz, "tz"), 0) != _utc(
-        local.replace(tzinfo=None), _zone(tz, "tz"), 1
-    )
     wall = local.strftime("%Y-%m-%dT%H:%M")
-    return Moment(wall, tz, start_ms, fold=local.fold if twice else 0)
+    return Moment(wall, tz, start_ms, fold=local.fold if comes_twice(wall, tz) else 0)
+
+
+def comes_twice(wall: str, tz: str) -> bool:
+    """Whether `moment` asks which of two is meant, for a wall time that exists. Raises `Invalid` for what is none."""
+    return again(wall, tz, 0) != again(wall, tz, 1)
 
 
 def is_zone(tz: str) -> bool:

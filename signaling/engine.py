@@ -20,11 +20,14 @@ from functools import partial
 from typing import Any
 
 import engineio
+import structlog
 from aiohttp import web
 from engineio import async_socket, exceptions, packet, payload
 
 from signaling.front import Opening
 from signaling.websocket import FINISH_S, Taken, Turn, WebSocket, accept
+
+log = structlog.get_logger()
 
 STALL_S = 10.0
 """A socket that takes nothing for this long while something waits for it is cut, and its client resumes."""
@@ -97,7 +100,8 @@ class Outbox:
         return pkt
 
     async def get(self) -> packet.Packet | None:
-        while not self._packets:
+        """Raises `asyncio.QueueEmpty` when what there was has been taken meanwhile."""
+        if not self._packets:
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader
@@ -209,7 +213,10 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
             return
         self.closing = True
         self.request = None
-        self.server.on_close(self)
+        try:
+            self.server.on_close(self)
+        except Exception:  # the transport ends all the same
+            log.exception("transport event failed", transport_event="disconnect")
         if not abort:
             self.queue.put_nowait(packet.Packet(packet.CLOSE))
         self.queue.put_nowait(None)
@@ -297,12 +304,15 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
     # Long-polling
 
     async def poll(self) -> list[packet.Packet]:
-        """The answer to a poll; empty when the socket is closed. Raises QueueEmpty after a silence."""
-        packets = await self._next(POLLING_ANSWER)
+        """The answer to a poll: NOOP when there is nothing to say. Raises QueueEmpty after a silence."""
+        try:
+            packets = await self._next(POLLING_ANSWER)
+        except asyncio.QueueEmpty:  # the client did not wait for its poll: the WebSocket has it now
+            packets = []
         self._fetched_bytes = sum(_size(pkt) for pkt in packets)
         if self.closing and self.queue.qsize() <= 1:
             self._end()  # the last of it has been fetched
-        return packets
+        return packets or [packet.Packet(packet.NOOP)]
 
     async def _next(self, most: int) -> list[packet.Packet]:
         """What there is to write now, `most` packets of it; empty when the socket is closed. Raises QueueEmpty."""
@@ -348,6 +358,9 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         self._posting = True
         try:
             await self._take_post(environ)
+        except exceptions.EngineIOError:
+            if self.sid in self.server.sockets:  # else engineio has no answer: the next request is told
+                raise
         finally:
             self._posting = False
 
@@ -365,7 +378,13 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         except (EOFError, TimeoutError, *MALFORMED) as error:
             raise exceptions.EngineIOError("malformed body") from error
         for pkt in packets:
-            await self.receive(pkt)
+            try:
+                await self.receive(pkt)
+            except exceptions.EngineIOError:
+                raise
+            except Exception as error:  # engineio would keep it to itself, and answer 200
+                log.exception("message failed")
+                raise exceptions.EngineIOError("a message failed") from error
 
     # A WebSocket, from the beginning or as an upgrade of polling
 
@@ -386,6 +405,8 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
     def _carry(self, websocket: WebSocket) -> None:
         self.connected = self.upgraded = True
         self._websocket = websocket
+        if self.known:  # it may have logged in by polling while the WebSocket was probed
+            websocket.most_bytes = self.server.max_http_buffer_size
         websocket.on_message = self._take_frame
         websocket.on_writable = self._write_on
         websocket.on_lost = self._lost
@@ -474,8 +495,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + TICK_S
-        while self._pinged and self._pinged[0][0] + self.ping_timeout <= until_s:
+        now_s = loop.time()
+        until_s = now_s + TICK_S
+        while self._pinged and self._pinged[0][0] + self.ping_timeout <= now_s:
             _, socket = self._pinged.popleft()
             if not socket.heard and not socket.closing:
                 socket.end()
@@ -483,8 +505,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             _, socket = self._to_ping.popleft()
             if socket.heard and not socket.closing:
                 socket.ping()
-                self._pinged.append((loop.time(), socket))
-                self._to_ping.append((loop.time() + self.ping_interval, socket))
+                self._pinged.append((now_s, socket))
+                self._to_ping.append((now_s + self.ping_interval, socket))
         waited_for = self._to_ping or self._pinged
         self._ticking = loop.call_later(TICK_S, self._tick) if waited_for else None
 

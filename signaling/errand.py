@@ -7,6 +7,7 @@ way. Whatever needs one (redis-py does) runs in a task of its own, and the erran
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -34,6 +35,8 @@ class Errand(Generic[Result]):
             future = self._work.send(None)
         except StopIteration as end:
             self._done(end.value)
+        except asyncio.CancelledError:  # of what it waited for: nobody can cancel an errand
+            self._failed(ConnectionError("what was waited for was given up"))
         except Exception as error:  # noqa: BLE001 - whoever sent it has to know, whatever it is
             self._failed(error)
         else:

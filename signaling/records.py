@@ -127,9 +127,11 @@ async def erase(settings: Settings, person: str) -> Erased:
             messages, reactions = messages + more_messages, reactions + more_reactions
         if settings.redis is None:
             await EmbeddedStore(DataFolder(settings.data)).rewrite()
-        closed = await directory.erase(
-            person
-        )  # last: until then they are found by their address, for another attempt
+        rooms = await directory.kept_rooms_of(person)
+        # Late: until then they are found by their address, for another attempt.
+        closed = await directory.erase(person)
+        for slug in rooms:  # what the other side planned until this moment
+            await room_log.forget(slug, person, await _of_sessions(room_log, slug))
     return Erased(messages, reactions, sessions, closed)
 
 
@@ -166,14 +168,21 @@ async def _erase_from(room_log: RoomLog, slug: str, person: str) -> tuple[int, i
         reaction = ChatReact(room=slug, key=_key(slug, since), id=ref, emoji=emoji, on=False)
         taken_back += await _rewrite(room_log, person, reaction, "react", chat.react)
     # Who is there has heard it now; nobody else will ask, as the room closes with its person.
-    rest = [
+    reacted = [
         entry.id
         async for entry in _history(room_log, slug)
-        if isinstance(event := events.decode(entry.body), SessionHappened)
-        or (isinstance(event, ChatReacted) and event.by == person)
+        if isinstance(event := events.decode(entry.body), ChatReacted) and event.by == person
     ]
-    await room_log.forget(slug, person, rest)
+    await room_log.forget(slug, person, [*reacted, *await _of_sessions(room_log, slug)])
     return len(messages), taken_back
+
+
+async def _of_sessions(room_log: RoomLog, slug: str) -> list[str]:
+    return [
+        entry.id
+        async for entry in _history(room_log, slug)
+        if isinstance(events.decode(entry.body), SessionHappened)
+    ]
 
 
 async def _rewrite(

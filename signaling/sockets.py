@@ -56,7 +56,7 @@ FULL_RETRY_MS = 5_000
 
 PING_EVERY_S = 10
 PING_TIMEOUT_S = 8
-"""A connection that went silently is noticed within their sum."""
+"""A connection that went silently is noticed within their sum, and a beat of `engine.TICK_S`."""
 
 SIGNALS = frozenset({"call.signal", "chat.typing", "ice"})
 

@@ -53,7 +53,7 @@ class Timekeeper:
         self._rules = rules
         self._now_ms = now_ms
         self._on_changes = on_changes
-        self._zones = f"zones {version('tzdata')}"
+        self._zones = version("tzdata")
         self._hints: set[str] = set()
         self._hinted = asyncio.Event()
 
@@ -70,8 +70,7 @@ class Timekeeper:
             try:
                 if await self._turns.take("sessions", ROUND_MS):
                     await self._round()
-                if await self._turns.take(self._zones, ZONES_TRY_MS):
-                    await self._rederive()
+                await self.rederive()
             except Unavailable:
                 pass  # who is away is said elsewhere
             except Exception:  # the node goes on
@@ -110,12 +109,19 @@ class Timekeeper:
         except Exception:
             log.exception("a session could not be looked at", room=slug)
 
-    async def _rederive(self) -> None:
+    async def rederive(self) -> None:
+        """S6, in turn. Not with older zone data than another node has: two that do not agree would move sessions to and fro.
+        Raises `Unavailable`."""
+        turn = f"zones {self._zones}"
+        if not await self._turns.take(turn, ZONES_TRY_MS):
+            return
+        if not await self._turns.is_newest("zones", self._zones):
+            return
         changes = await self._schedule.rederive()
         if changes:
             log.info("times of sessions were derived again", sessions=len(changes))
         self._tell(changes)
-        await self._turns.keep(self._zones, ZONES_MS)
+        await self._turns.keep(turn, ZONES_MS)
 
     def _tell(self, changes: list[Change]) -> None:
         if changes:

@@ -13,12 +13,13 @@ import asyncio
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from struct import Struct
 from typing import Final, NoReturn
 
 from aiohttp import web
 from aiohttp._websocket.helpers import websocket_mask
+from multidict import MultiMapping
 
 from signaling.front import Opening
 
@@ -33,6 +34,9 @@ _CONTROL_BYTES: Final = 125
 
 NORMAL, PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1000, 1002, 1007, 1009
 """RFC 6455, section 7.4.1."""
+
+_SAID: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
+"""Of the codes below 3000 (IANA, "WebSocket Close Code Number Registry"): 1004 to 1006 and 1015 are never sent."""
 
 FINISH_S: Final = 5.0
 """A client gets this long to take what is left for it before its transport is cut."""
@@ -238,8 +242,7 @@ class WebSocket(asyncio.Protocol):
         if not whole or len(payload) > _CONTROL_BYTES or kind > _PONG:
             self._fail(PROTOCOL_ERROR)
         elif kind == _CLOSE:
-            code = int.from_bytes(payload[:2], "big")
-            self.close(code if 1000 <= code < 5000 else NORMAL)
+            self.close(_echoed(payload))
             self.flush()
             self._transport.close()
         elif kind == _PING and not self.paused:  # section 5.5.3: the newest is answered; to one who reads
@@ -276,6 +279,20 @@ class WebSocket(asyncio.Protocol):
         self.on_lost()
 
 
+def _echoed(payload: bytes) -> int:
+    """The code that answers a close frame (sections 5.5.1, 7.4): its own, unless nobody may say that one."""
+    if not payload:
+        return NORMAL
+    code = int.from_bytes(payload[:2], "big")
+    if code not in _SAID and not 3000 <= code < 5000:  # nor one of a single byte
+        return PROTOCOL_ERROR
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return NOT_UTF8
+    return code
+
+
 class Taken(web.StreamResponse):
     """What a handler returns to aiohttp for a connection that it has none of any more: nothing is written."""
 
@@ -291,6 +308,9 @@ def accept(request: web.Request | Opening, most_bytes: int, turn: Turn) -> WebSo
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the connection has ended")
     answer = _accepted(request.headers)
+    if isinstance(request, web.Request) and request.protocol._message_tail:
+        # Section 4.1: a client waits; what aiohttp has read of a frame would be missing.
+        raise web.HTTPBadRequest(text="Something was said before the handshake was answered.")
     socket = WebSocket(transport, most_bytes, turn)
     transport.write(answer)
     transport.set_protocol(socket)
@@ -303,13 +323,14 @@ def accept(request: web.Request | Opening, most_bytes: int, turn: Turn) -> WebSo
     return socket
 
 
-def _accepted(headers: Mapping[str, str]) -> bytes:
+def _accepted(headers: MultiMapping[str]) -> bytes:
+    asked = {word.strip().lower() for word in ",".join(headers.getall("Connection", [])).split(",")}
     key = headers.get("Sec-WebSocket-Key", "")
     try:
         whole = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
     except binascii.Error:
         whole = False
-    if not whole or headers.get("Sec-WebSocket-Version") != "13":
+    if "upgrade" not in asked or not whole or headers.get("Sec-WebSocket-Version") != "13":
         raise web.HTTPBadRequest(
             text="This is no WebSocket handshake.", headers={"Sec-WebSocket-Version": "13"}
         )

@@ -359,6 +359,7 @@ class Directory:
             for pair_id in pairs:
                 await self._note(connection, actor, "pair.removed", pair_id=pair_id)
                 await appointments.withdraw(connection, pair_id, self._new_id, self._clock())
+            await appointments.forget_words(connection, pairs)
             for table in (login, access_token, link):
                 await connection.execute(sa.delete(table).where(table.c.person_id == person_id))
             nowhere = f"{person_id}{ERASED_HOST}"

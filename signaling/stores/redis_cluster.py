@@ -95,7 +95,9 @@ class ClusterStore(Store):
                 if isinstance(answer, AskError):  # or MovedError, which is one
                     key, again = key_of(commands[number]), [commands[number]]
                     (answers[number],) = await self._followed(key, again, self._on_shared)
-        if all(isinstance(answer, Exception) and not isinstance(answer, NoScriptError) for answer in answers):
+        if answers and all(
+            isinstance(answer, Exception) and not isinstance(answer, NoScriptError) for answer in answers
+        ):
             raise answers[0]
         return answers
 

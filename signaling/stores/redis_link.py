@@ -182,6 +182,10 @@ class SharedConnection:
 
     def ask_all(self, commands: Sequence[Sequence[Word]]) -> asyncio.Future[list[Any]]:
         """All their answers at once; a command that was refused is answered by its exception. Raises `CrowdedError`."""
+        if not commands:  # nothing waits for an answer: it would take that of whoever asks next
+            nothing: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+            nothing.set_result([])
+            return nothing
         packed = b"".join([_pack(command) for command in commands])
         return self._ask(packed, len(commands), [])
 

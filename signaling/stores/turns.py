@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from signaling.stores.store import Store
+
+NEWEST_MS = 172_800_000
+"""After that an older version counts again: somebody went back to it."""
 
 
 class Turns:
@@ -20,9 +25,22 @@ class Turns:
         """It is done, and nobody has the next turn before `for_ms` are over."""
         await self._store.run("SET", _name(task), self._node, "PX", for_ms)
 
+    async def is_newest(self, what: str, version: str) -> bool:
+        """Whether no node has come with a newer one in the last two days; versions are compared by their numbers."""
+        name = _name(f"newest {what}")
+        known = await self._store.run("GET", name)
+        if known is not None and _numbers(known.decode()) > _numbers(version):
+            return False
+        await self._store.run("SET", name, version, "PX", NEWEST_MS)
+        return True
+
     async def give_back(self, task: str) -> None:
         """It was not done: the next node that asks has the turn."""
         await self._store.run("DEL", _name(task))
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _name(task: str) -> str:

@@ -114,6 +114,7 @@ async def test_L1_ids_grow_and_prev_names_the_one_before(log: RedisRoomLog, slug
     entries = (await log.page(slug, before=None, after="0-0", limit=50, max_bytes=BIG)).entries
     assert [entry.id for entry in entries] == ids == sorted(ids, key=event_order)
     assert [entry.prev for entry in entries] == [None, *ids[:-1]]
+    assert await log.heads([]) == []
     assert (await log.heads([slug]))[0].id == ids[-1]
 
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,9 +20,11 @@ from aiohttp import web
 from engineio import packet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from rooms.errors import Limited
-from signaling.engine import EngineServer, EngineSocket
+from signaling import engine
+from signaling.engine import PACKET_BYTES, UNKNOWN_MESSAGE_BYTES, EngineServer, EngineSocket
 from signaling.front import Front, Opening
 from signaling.websocket import NOT_UTF8, PROTOCOL_ERROR, TOO_BIG
 from tests.support.condition import until
@@ -31,6 +35,10 @@ INTERVAL_S, TIMEOUT_S = 0.3, 0.2
 MOST_BYTES = 100_000
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 READ_S = 5
+COUNTED = (
+    "EngineSocket", "WebSocket", "Outbox", "Request", "RequestHandler", "Task", "Future", "TimerHandle", "Handle",
+    "function", "method", "partial", "coroutine", "_SelectorSocketTransport",
+)  # fmt: skip
 
 
 class Echo:
@@ -107,8 +115,10 @@ class Wire:
         self._writer = writer
 
     @classmethod
-    async def ask(cls, echo: Echo, query: str = "", pieces: int = 1, **headers: str) -> tuple[int, Wire]:
-        """The handshake, said in so many pieces: the HTTP status that answers it."""
+    async def ask(
+        cls, echo: Echo, query: str = "", *, pieces: int = 1, early: bytes = b"", **headers: str
+    ) -> tuple[int, Wire]:
+        """The handshake, said in so many pieces, and what is said behind it at once: the HTTP status that answers it."""
         reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
         said = {
             "Host": "localhost",
@@ -120,7 +130,7 @@ class Wire:
         }
         lines = [f"GET /socket.io/?EIO=4&transport=websocket{query} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in said.items() if value]
-        whole = "\r\n".join([*lines, "", ""]).encode()
+        whole = "\r\n".join([*lines, "", ""]).encode() + early
         for start in range(0, len(whole), -(-len(whole) // pieces)):
             writer.write(whole[start : start + -(-len(whole) // pieces)])
             if pieces > 1:
@@ -176,6 +186,11 @@ class Wire:
         """Whatever still comes, the connection ends."""
         await asyncio.wait_for(self._reader.read(), READ_S)
 
+    async def drop(self) -> None:
+        """The connection is lost."""
+        self._writer.transport.abort()
+        await asyncio.gather(self._writer.wait_closed(), return_exceptions=True)
+
     async def stop(self) -> None:
         self._writer.close()
         await self._writer.wait_closed()
@@ -215,7 +230,15 @@ async def test_a_session_is_opened_over_either_transport(echo: Echo) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Sec_WebSocket_Key": "short"}, {"Sec_WebSocket_Key": ""}, {"Sec_WebSocket_Version": "8"}]
+    "headers",
+    [
+        {"Sec_WebSocket_Key": "short"},
+        {"Sec_WebSocket_Key": ""},
+        {"Sec_WebSocket_Version": "8"},
+        {
+            "Connection": "keep-alive"
+        },  # it is for the next hop only: a proxy has handed on what is not its own
+    ],
 )
 async def test_a_handshake_that_is_none_is_refused_and_leaves_nothing(
     echo: Echo, headers: dict[str, str]
@@ -267,6 +290,17 @@ async def test_who_asks_nothing_is_not_kept(front: Echo, monkeypatch: pytest.Mon
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     assert await asyncio.wait_for(reader.read(), READ_S) == b""
     writer.close()
+
+
+@pytest.mark.parametrize("early_bytes", [1, 4, 200])
+async def test_who_does_not_wait_for_the_answer_to_the_handshake_is_refused(
+    echo: Echo, early_bytes: int
+) -> None:
+    """RFC 6455, section 4.1: what aiohttp has read of a frame then would be missing from it."""
+    early = frame(BINARY, b"early" * 40)[:early_bytes]
+    status, wire = await Wire.ask(echo, early=early)
+    assert (status, echo.server.sockets) == (400, {})
+    await wire.stop()
 
 
 # Messages
@@ -362,6 +396,40 @@ async def test_a_new_message_inside_of_another_ends_the_connection(echo: Echo) -
     await wire.stop()
 
 
+# Somebody who does not read
+
+
+async def test_what_waits_is_bounded_to_the_byte_and_comes_in_order_when_it_is_read(echo: Echo) -> None:
+    """Limits: the bound itself is allowed; above it what is ephemeral is dropped, and anything else ends the session."""
+    overflows: list[None] = []
+    echo.server.on_overflow = lambda: overflows.append(None)
+    echo.server.ping_timeout = READ_S
+    wires = [await Wire.begun(echo) for _ in range(2)]
+    for wire, socket in zip(wires, list(echo.server.sockets.values()), strict=True):
+        sent = 0
+        while not socket.waiting_bytes:
+            socket.push_message(b"%d" % sent + b" " * 30_000)
+            sent += 1
+            await asyncio.sleep(0)
+        left = echo.server.backlog_bytes - socket.waiting_bytes
+        socket.push_message(b"x" * (left - PACKET_BYTES))
+        assert (socket.waiting_bytes, overflows) == (echo.server.backlog_bytes, [])
+        socket.push_message(b"", ephemeral=True)
+        assert (socket.waiting_bytes, overflows) == (echo.server.backlog_bytes, [])
+        if wire is wires[0]:
+            for number in range(sent):
+                kind, payload = await wire.next()
+                assert (kind, int(payload)) == (BINARY, number)
+            assert await wire.next() == (BINARY, b"x" * (left - PACKET_BYTES))
+            assert socket.waiting_bytes == 0
+        else:
+            socket.push_message(b"")
+            assert overflows == [None]
+            await wire.gone()
+            assert socket.sid not in echo.server.sockets
+        await wire.stop()
+
+
 # Heartbeat and end
 
 
@@ -395,6 +463,88 @@ async def test_a_client_closes(echo: Echo, kind: int, payload: bytes) -> None:
     await wire.gone()
     assert echo.server.sockets == {}
     await wire.stop()
+
+
+async def test_a_close_packet_answers_the_pending_poll_with_a_packet(echo: Echo) -> None:
+    async with aiohttp.ClientSession() as http:
+        sid = await _polling(echo, http)
+        url = f"{echo.url}&transport=polling&sid={sid}"
+        poll = asyncio.create_task(http.get(url))
+        await until(lambda: echo.server.sockets[sid].queue._reader is not None, "the poll")
+        async with http.post(url, data="1") as answer:
+            assert answer.status == 200
+        assert await (await asyncio.wait_for(poll, READ_S)).text() == "6"
+        async with http.get(url) as answer:
+            assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (b"\x03", PROTOCOL_ERROR),
+        *(((number).to_bytes(2, "big"), PROTOCOL_ERROR) for number in (0, 999, 1004, 1005, 1006, 1015, 5000)),
+        ((1000).to_bytes(2, "big") + b"\xff", NOT_UTF8),
+        ((1001).to_bytes(2, "big") + "tschüß".encode(), 1001),
+        ((3000).to_bytes(2, "big"), 3000),
+        ((4999).to_bytes(2, "big"), 4999),
+    ],
+)
+async def test_a_close_frame_is_answered_with_its_own_code_if_that_may_be_said(
+    echo: Echo, said: bytes, code: int
+) -> None:
+    """RFC 6455, sections 5.5.1 and 7.4."""
+    wire = await Wire.begun(echo)
+    wire.send(CLOSE, said)
+    assert await wire.next() == (CLOSE, code.to_bytes(2, "big"))
+    await wire.gone()
+    await wire.stop()
+
+
+async def test_what_comes_behind_a_close_frame_is_not_heard(echo: Echo) -> None:
+    """RFC 6455, section 5.5.1, whatever it is and however it comes."""
+    heard: list[bytes | str] = []
+    echo.server.on_message = lambda _, data: heard.append(data)
+    wire = await Wire.begun(echo)
+    wire.send(CLOSE, (1000).to_bytes(2, "big"))
+    wire.send(BINARY, b"late")
+    wire.send(PING)
+    wire.send(CLOSE)
+    wire.send(BINARY, b"x", masked=False)
+    assert await wire.next() == (CLOSE, (1000).to_bytes(2, "big"))
+    await wire.gone()
+    assert (heard, echo.server.sockets) == ([], {})
+    await wire.stop()
+
+
+async def test_what_a_handler_raises_is_logged_and_ends_the_session_all_the_same(echo: Echo) -> None:
+    def broken(*_: object) -> None:
+        raise LookupError("nobody thought of it")
+
+    echo.server.on_close = broken
+    wire = await Wire.begun(echo)
+    with capture_logs() as logged:
+        wire.send(TEXT, b"1")
+        await wire.gone()
+    assert [(line["log_level"], line["transport_event"]) for line in logged] == [("error", "disconnect")]
+    assert echo.server.sockets == {}
+    await wire.stop()
+
+
+async def test_what_a_posted_message_raises_is_logged_and_ends_the_session(echo: Echo) -> None:
+    """Not 200, as if it had been taken."""
+
+    def broken(*_: object) -> None:
+        raise LookupError("nobody thought of it")
+
+    echo.server.on_message = broken
+    async with aiohttp.ClientSession() as http:
+        url = f"{echo.url}&transport=polling&sid={await _polling(echo, http)}"
+        with capture_logs() as logged:
+            async with http.post(url, data="4x") as answer:
+                assert answer.status == 400
+        assert [line["log_level"] for line in logged] == ["error"]
+        async with http.get(url) as answer:
+            assert answer.status == 400
 
 
 # Upgrade
@@ -440,3 +590,114 @@ async def test_a_probe_that_is_none_leaves_polling_as_it_was(echo: Echo) -> None
         async with http.get(url) as answer:
             assert "4hello" in (await answer.text()).split("\x1e")
         await wire.stop()
+
+
+async def test_an_upgrade_that_does_not_wait_for_its_poll_ends_that_and_keeps_the_session(echo: Echo) -> None:
+    """Else the poll would wait beside the WebSocket, take from it what waits, and end the session with its own time."""
+    async with aiohttp.ClientSession() as http:
+        sid = await _polling(echo, http)
+        poll = asyncio.create_task(http.get(f"{echo.url}&transport=polling&sid={sid}"))
+        await until(lambda: echo.server.sockets[sid].queue._reader is not None, "the poll")
+        wire = await Wire.open(echo, f"&sid={sid}")
+        wire.send(TEXT, b"2probe")
+        wire.send(TEXT, b"5")
+        assert await wire.next() == (TEXT, b"3probe")
+        assert await (await asyncio.wait_for(poll, READ_S)).text() == "6"
+        assert await wire.next() == (TEXT, b"6")
+        wire.send(TEXT, b"4still here")
+        assert await wire.next() == (TEXT, b"4still here")
+        await wire.stop()
+
+
+async def test_a_log_in_by_polling_counts_for_the_websocket_that_is_probed_then(echo: Echo) -> None:
+    """Limits: before the log-in a message is small; the official client upgrades while it says CONNECT."""
+    echo.server.max_http_buffer_size = 2 * UNKNOWN_MESSAGE_BYTES
+    async with aiohttp.ClientSession() as http:
+        sid = await _polling(echo, http)
+        wire = await Wire.open(echo, f"&sid={sid}")
+        wire.send(TEXT, b"2probe")
+        assert await wire.next() == (TEXT, b"3probe")
+        echo.server.sockets[sid].knows("somebody")
+        wire.send(TEXT, b"5")
+        large = b"x" * (UNKNOWN_MESSAGE_BYTES + 1)
+        wire.send(BINARY, large)
+        assert await wire.next() == (TEXT, b"6")
+        assert await wire.next() == (BINARY, large)
+        await wire.stop()
+
+
+async def test_a_body_that_comes_when_its_session_has_ended_is_a_client_error(
+    echo: Echo, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with aiohttp.ClientSession() as http:
+        sid = await _polling(echo, http)
+        url = f"{echo.url}&transport=polling&sid={sid}"
+        reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
+        path = url.removeprefix(f"http://127.0.0.1:{echo.port}")
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n4".encode())
+        await until(lambda: echo.server.sockets[sid]._posting, "the beginning of the body")
+        async with http.post(url, data="4another") as answer:
+            assert answer.status == 400
+        writer.write(b"\xff" * 8)
+        assert int((await asyncio.wait_for(reader.readline(), READ_S)).split()[1]) < 500
+        assert "Traceback" not in caplog.text
+        writer.close()
+
+
+# What is left of them
+
+
+async def _come_and_go(echo: Echo, http: aiohttp.ClientSession, how: str) -> None:
+    if how == "no handshake":
+        _, wire = await Wire.ask(echo, Sec_WebSocket_Key="short")
+    elif how in ("polls no more", "lost while it upgrades", "lost behind its upgrade"):
+        sid = await _polling(echo, http)
+        if how == "polls no more":
+            return
+        wire = await Wire.open(echo, f"&sid={sid}")
+        wire.send(TEXT, b"2probe")
+        assert await wire.next() == (TEXT, b"3probe")
+        if how == "lost behind its upgrade":
+            wire.send(TEXT, b"5")
+    else:
+        wire = await Wire.begun(echo)
+    if how == "says good-bye":
+        wire.send(CLOSE)
+        await wire.gone()
+    elif how == "speaks nonsense":
+        wire.send(BINARY, b"x", masked=False)
+        await wire.ended_with()
+    elif how == "lost in a frame":
+        wire.send(BINARY, b"piece", fin=False)
+        wire.send(BINARY, frame(BINARY, b"x" * 200)[:50])
+    await wire.drop()
+
+
+async def test_connections_that_are_over_leave_nothing_behind(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However they end: no session, no task, no request, no closure for each."""
+    monkeypatch.setattr(engine, "FINISH_S", 0.1)
+    ways = (
+        "no handshake", "polls no more", "lost while it upgrades", "lost behind its upgrade", "says good-bye",
+        "speaks nonsense", "lost in a frame", "lost",
+    )  # fmt: skip
+
+    def is_quiet() -> bool:
+        return not echo.server.sockets and echo.server._ticking is None and len(asyncio.all_tasks()) == 1
+
+    def living() -> Counter[str]:
+        gc.collect()
+        kinds = Counter(type(one).__name__ for one in gc.get_objects())
+        return Counter({kind: kinds[kind] for kind in COUNTED})
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
+        for how in ways:
+            await _come_and_go(echo, http, how)
+        await until(is_quiet, "the first are gone")
+        before = living()
+        for how in ways * 12:
+            await _come_and_go(echo, http, how)
+        await until(is_quiet, "all are gone")
+        left = living() - before
+    assert max(left.values(), default=0) < 12, f"one of each, or more: {left}"

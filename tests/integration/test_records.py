@@ -15,7 +15,7 @@ import pytest
 from rooms import events
 from rooms.commands import SessionBook
 from rooms.errors import Conflict, Unavailable
-from rooms.events import ChatDeleted, ChatEdited, ChatPosted, ChatReacted, Posted
+from rooms.events import ChatDeleted, ChatEdited, ChatPosted, ChatReacted, Posted, SessionRequested
 from rooms.ids import event_at
 from rooms.ports import Draft, Request, Retention, Rewrite, Seen, Written
 from rooms.schedule import Rules
@@ -62,6 +62,18 @@ async def react(log: RedisRoomLog, slug: str, by: str, ref: str) -> Written:
     body = events.encode(ChatReacted(by=by, key=request.key, ref=ref, emoji="👍", on=True))
     rewrite = Rewrite(ref, ref, "react")
     return await log.write(slug, (Draft(request.key, body),), request=request, rewrite=rewrite)
+
+
+def schedule_of(directory: Directory) -> Schedule:
+    return Schedule(
+        directory.database,
+        rules=Rules(),
+        host="example.org",
+        open_max=10,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+        new_id=key,
+        new_secret=lambda: uuid.uuid4().hex,
+    )
 
 
 # Erasure
@@ -112,6 +124,39 @@ async def test_an_erasure_that_was_interrupted_is_finished_by_the_next(mine: Set
         assert await directory.token(token) is None, "not even its hash is kept"
         actions = [change.action for change in await directory.changes_after(0)]
         assert actions[-3:] == ["person.revoked", "pair.removed", "person.erased"]
+
+
+async def test_what_the_other_side_plans_during_an_erasure_is_gone_with_it(mine: Settings) -> None:
+    async with open_directory(mine) as directory, open_store(mine) as store:
+        log = RedisRoomLog(store)
+        pair = await directory.add_pair(MARA, MIO)
+        for number in range(40):
+            await say(log, pair.slug, pair.mentor.id, f"{number}")
+        plan = schedule_of(directory)
+        planned: list[asyncio.Task[None]] = []
+
+        async def plan_one() -> None:
+            day = (datetime.now(UTC) + timedelta(days=1)).date()
+            asked = SessionBook(pair.slug, key(), f"{day}T10:00", "UTC", 60, "about Mara")
+            session, _ = await plan.book(pair.mentee.id, asked)
+            happened = SessionRequested(by=pair.mentee.id, key=key(), session=session)
+            request = Request("system", happened.key, "session")
+            await log.write(pair.slug, (Draft(happened.key, events.encode(happened)),), request=request)
+
+        def hear(_: str, message: bytes) -> None:
+            if not planned and b"chat.deleted" in message:
+                planned.append(asyncio.create_task(plan_one()))
+
+        channels = Channels(store, hear, lambda _: None)
+        await channels.subscribe(channel(pair.slug))
+        await records.erase(mine, pair.mentor.id)
+        await channels.stop()
+        await planned[0]
+        (session,) = await directory.sessions_of(pair.slug)
+        assert (session.state, session.agenda) == ("cancelled", "")
+        assert await plan.pending(10) == []
+        after = await log.page(pair.slug, before=None, after="0-0", limit=1000, max_bytes=BIG)
+        assert {type(events.decode(entry.body)) for entry in after.entries} == {ChatDeleted}
 
 
 async def test_two_erasures_at_once_are_one(mine: Settings) -> None:
@@ -168,18 +213,9 @@ class House:
 
     async def book(self, directory: Directory, clock: str) -> Session:
         """A session tomorrow, whose event waits for the room's log."""
-        schedule = Schedule(
-            directory.database,
-            rules=Rules(),
-            host="example.org",
-            open_max=10,
-            now_ms=lambda: time.time_ns() // 1_000_000,
-            new_id=key,
-            new_secret=lambda: uuid.uuid4().hex,
-        )
         day = (datetime.now(UTC) + timedelta(days=1)).date()
         command = SessionBook(self.pair.slug, key(), f"{day}T{clock}", "UTC", 60, "bridges")
-        return (await schedule.book(self.pair.mentor.id, command))[0]
+        return (await schedule_of(directory).book(self.pair.mentor.id, command))[0]
 
 
 @pytest.fixture(scope="module", params=["valkey", "redis"])

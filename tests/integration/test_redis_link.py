@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,7 +16,7 @@ from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import ResponseError
 
 from signaling.stores import redis_link
-from signaling.stores.redis_link import CrowdedError, SharedConnection
+from signaling.stores.redis_link import AWAY, CrowdedError, SharedConnection
 from tests.support.redis_topologies import RedisServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
@@ -99,3 +102,115 @@ async def test_only_so_many_may_wait(
     server.signal(signal.SIGCONT)
     assert await asyncio.gather(*waiting) == [b"PONG"] * 5
     assert await shared.ask(("PING",)) == b"PONG"
+
+
+async def test_a_question_of_nothing_takes_nobodys_answer(shared: SharedConnection) -> None:
+    nothing, something = shared.ask_all([]), shared.ask(("ECHO", "mine"))
+    assert await something == b"mine"
+    assert await nothing == []
+
+
+class Cutter:
+    """Between a client and a store: answers come in pieces, and at any byte the line is cut, or stalls until `let_go`."""
+
+    def __init__(self, chance: random.Random, port: int) -> None:
+        self._chance = chance
+        self._target = port
+        self._stalls = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.seen: Counter[str] = Counter()
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._link, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def let_go(self) -> None:
+        """What stalled goes on its way, however late that is."""
+        self._stalls.set()
+        self._stalls = asyncio.Event()
+
+    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, questions = await asyncio.open_connection("127.0.0.1", self._target)
+        asking = asyncio.create_task(self._hand_on(reader, questions))
+        self._tasks |= {asking, asyncio.current_task()}  # type: ignore[arg-type]
+        with contextlib.suppress(ConnectionError):
+            await self._cut(answers, writer)
+        for one in (writer, questions):
+            one.transport.abort()
+
+    async def _hand_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while some := await reader.read(65_536):
+                writer.write(some)
+                await writer.drain()
+
+    async def _cut(self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while some := await answers.read(65_536):
+            while some:
+                size = self._chance.randint(1, len(some))
+                writer.write(some[:size])
+                some = some[size:]
+                await writer.drain()
+                fate = self._chance.random()
+                if fate < 0.02:
+                    self.seen["cut"] += 1
+                    return
+                if fate < 0.035:
+                    self.seen["stall"] += 1
+                    await self._stalls.wait()
+
+    async def close(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def test_nobody_gets_an_answer_that_is_not_theirs_wherever_the_line_is_cut_or_stalls(
+    server: RedisServer,
+) -> None:
+    """L3, T3: the worst that a shared connection could do. What is asked is its own answer; some give up on theirs."""
+    chance = random.Random(20_261_201)
+    cutter = Cutter(chance, server.port)
+    pool = ConnectionPool.from_url(f"redis://127.0.0.1:{await cutter.start()}/1")
+
+    async def where() -> object:
+        return pool.make_connection()
+
+    shared = SharedConnection(where, 0.1)
+
+    async def asks(who: int) -> None:
+        for number in range(120):
+            mine = [f"{who}.{number}.{part}." + "x" * chance.choice((0, 9, 3_000)) for part in range(3)]
+            several = chance.random() < 0.3
+            asked: asyncio.Future[object] = (
+                shared.ask_all([("ECHO", one) for one in mine]) if several else shared.ask(("ECHO", mine[0]))
+            )
+            if chance.random() < 0.1:
+                await asyncio.wait([asked], timeout=0)
+                asked.cancel()
+            try:
+                said = await asked
+            except asyncio.CancelledError:
+                cutter.seen["given up"] += 1
+            except AWAY as error:
+                cutter.seen["lost"] += 1
+                if isinstance(error, TimeoutError):
+                    cutter.let_go()
+            else:
+                cutter.seen["answered"] += 1
+                assert said == ([one.encode() for one in mine] if several else mine[0].encode())
+
+    await asyncio.gather(*(asks(who) for who in range(12)))
+    assert await asyncio.wait_for(_once_answered(shared), 10) == b"in the end"
+    assert {name for name, times in cutter.seen.items() if times >= 5} == {
+        "cut", "stall", "given up", "lost", "answered",
+    }, cutter.seen  # fmt: skip
+    await shared.aclose()
+    await cutter.close()
+
+
+async def _once_answered(shared: SharedConnection) -> object:
+    while True:
+        with contextlib.suppress(*AWAY):
+            return await shared.ask(("ECHO", "in the end"))

@@ -31,6 +31,7 @@ from signaling.stores.directory import Directory, Named, PairAdded
 from signaling.stores.redis_client import connect
 from signaling.stores.redis_log import RedisRoomLog
 from signaling.stores.schedule import Present, Schedule
+from signaling.stores.store import Store
 from signaling.stores.turns import Turns
 from signaling.timekeeper import Timekeeper
 from tests.support.condition import until
@@ -646,13 +647,8 @@ async def test_S5_an_event_is_there_once_also_when_the_log_has_forgotten_its_key
 # ------------------------------------------------------------------------------------------ the timekeeper
 
 
-@asynccontextmanager
-async def keeping_time(node: Node, valkey: str) -> AsyncIterator[Redis]:
-    """A timekeeper at work, with a store in which nobody has a turn yet."""
-    store = connect(valkey, 5)
-    assert isinstance(store.redis, Redis)
-    await store.redis.flushall()
-    keeper = Timekeeper(
+def timekeeper_of(node: Node, store: Store) -> Timekeeper:
+    return Timekeeper(
         node.schedule,
         RedisRoomLog(store),
         Turns(store, "one"),
@@ -660,6 +656,15 @@ async def keeping_time(node: Node, valkey: str) -> AsyncIterator[Redis]:
         now_ms=node.clock,
         on_changes=lambda _: None,
     )
+
+
+@asynccontextmanager
+async def keeping_time(node: Node, valkey: str) -> AsyncIterator[Redis]:
+    """A timekeeper at work, with a store in which nobody has a turn yet."""
+    store = connect(valkey, 5)
+    assert isinstance(store.redis, Redis)
+    await store.redis.flushall()
+    keeper = timekeeper_of(node, store)
     running = asyncio.create_task(keeper.run())
     try:
         yield store.redis
@@ -705,6 +710,22 @@ async def test_S6_a_node_that_fails_to_derive_times_leaves_it_to_another_soon(
         await store.delete(name)  # the turn's time is over
         await until(done, "the next one's work")
         assert (await node.schedule.session(booked.by, booked.id)).start == booked.start
+
+
+async def test_S6_older_zone_data_moves_nothing_back(node: Node, pair: PairAdded, valkey: str) -> None:
+    booked = await book(node, pair)
+    await shift(node, [booked], HOUR_MS)
+    store = connect(valkey, 5)
+    assert isinstance(store.redis, Redis)
+    await store.redis.flushall()
+    assert await Turns(store, "another").is_newest("zones", "9999.10")
+    assert not await Turns(store, "another").is_newest("zones", "9999.9")
+    await timekeeper_of(node, store).rederive()
+    assert (await node.schedule.session(booked.by, booked.id)).seq == booked.seq
+    await store.redis.flushall()
+    await timekeeper_of(node, store).rederive()
+    assert (await node.schedule.session(booked.by, booked.id)).seq == booked.seq + 1
+    await store.aclose()
 
 
 # -------------------------------------------------------------------------------------- many at once (S3)

@@ -11,10 +11,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 POLL_S = 0.02
+WAIT_S = 20.0
+"""A bound on what never comes, not a promise of ours: a machine that does other things as well needs its time."""
 
 
 async def until(
-    condition: Callable[[], T] | Callable[[], Awaitable[T]], what: str, *, timeout_s: float = 10
+    condition: Callable[[], T] | Callable[[], Awaitable[T]], what: str, *, timeout_s: float = WAIT_S
 ) -> T:
     """The first true value of `condition`, asked again and again; TimeoutError names `what`."""
     deadline = time.monotonic() + timeout_s

@@ -39,3 +39,13 @@ async def test_what_is_raised_is_told() -> None:
     broken.set_exception(OSError("away"))
     await asyncio.wait([broken])
     assert [type(one) for one in told] == [OSError]
+
+
+async def test_what_is_waited_for_and_given_up_is_told() -> None:
+    """T3: else its lane would wait for ever."""
+    given_up = asyncio.get_running_loop().create_future()
+    told: list[Any] = []
+    Errand(_sum(given_up), lambda _: told.append("done"), told.append)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    assert [type(one) for one in told] == [ConnectionError]

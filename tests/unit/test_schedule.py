@@ -157,6 +157,10 @@ def test_where_a_pair_agrees_first_a_confirmed_session_is_proposed_and_not_moved
         move(agreed(), "bea", FOUR, record=CAREFUL)
     assert move(booked(), "bea", FOUR, record=CAREFUL).session.start == utc(FOUR)
     assert propose(agreed(), "bea", FOUR, record=CAREFUL).session.proposals
+    with pytest.raises(Forbidden):
+        ask(agreed(), "bea", c.SessionExtend, record=CAREFUL, minutes=60)
+    running_over = ask(agreed(), "bea", c.SessionExtend, record=CAREFUL, minutes=15, now=utc(THREE))
+    assert running_over.session.minutes == 75
 
 
 def test_S4_a_stale_rev_is_answered_with_the_session_as_it_is() -> None:
@@ -366,6 +370,16 @@ def test_attendance_adds_up_over_leaving_and_coming_back() -> None:
         ).appointment
     end = schedule.settle(appointment, utc(FOUR), RULES, together=False)
     assert end.events[-1].attended == {"ada": 59 * 60, "bea": 54 * 60}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("there", [(), ("ada",), None])
+def test_a_night_in_which_nobody_looked_was_not_spent_in_the_call(there: tuple[str, ...] | None) -> None:
+    morning = utc(FOUR) + 12 * HOUR_MS
+    if there is None:
+        change = schedule.settle(live(), morning, RULES)
+    else:
+        change = schedule.observe(live(), there, there, morning, RULES)
+    assert change.events[-1].attended == {"ada": 3 * 3600, "bea": 3 * 3600}  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

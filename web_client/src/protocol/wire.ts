@@ -1077,8 +1077,8 @@ ok: boolean
 sessions: Session[]
 }
 /**
- * A start that is free for everybody: `wall` and `fold` as a clock of the viewer's zone shows it, and whose hours it is
- * outside of.
+ * A start that is free for everybody: `wall` as a clock of the viewer's zone shows it, with `fold` where it comes twice,
+ * and whose hours it is outside of.
  */
 export interface Slot {
 wall: string
