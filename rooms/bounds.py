@@ -79,7 +79,7 @@ def _text(value: str, limits: Limits) -> None:
         raise TooLarge(f"A message has at most {limits.text_code_points} characters.", field="text")
     if len(value.encode()) > limits.text_bytes:
         raise TooLarge(f"A message has at most {limits.text_bytes} bytes.", field="text")
-    plain = value.isprintable() and not value.isspace()
+    plain = value.isprintable() and bool(value.strip())
     if not plain and not any(_is_visible(character) for character in value):
         raise Invalid("A message cannot be blank.", field="text")
 

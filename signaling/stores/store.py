@@ -218,9 +218,10 @@ class Script:
 
     def __init__(self, store: Store, name: str, *, after: tuple[str, ...] = ()) -> None:
         """`after` names the files of functions that the script uses."""
+        self.name = name
         folder = Path(__file__).parent
         self._source = "".join((folder / f"{part}.lua").read_text() for part in (*after, name))
-        self._digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+        self.digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
         self._store = store
 
     async def __call__(self, keys: Sequence[str], arguments: Sequence[Word], *, replicas: int = 0) -> Any:
@@ -230,7 +231,7 @@ class Script:
         operands = (len(keys), *keys, *arguments)
         try:
             try:
-                return await self._once(keys[0], ("EVALSHA", self._digest, *operands), replicas)
+                return await self._once(keys[0], ("EVALSHA", self.digest, *operands), replicas)
             except NoScriptError:
                 # A store that was restarted has forgotten it and has executed nothing.
                 return await self._once(keys[0], ("EVAL", self._source, *operands), replicas)
@@ -242,7 +243,7 @@ class Script:
         if not keys:
             return []
         operands = [(len(some), *some, *arguments) for some in keys]
-        answers = await self._store.each(*(("EVALSHA", self._digest, *these) for these in operands))
+        answers = await self._store.each(*(("EVALSHA", self.digest, *these) for these in operands))
         unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             again = await self._store.each(*(("EVAL", self._source, *operands[number]) for number in unknown))

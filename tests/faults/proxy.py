@@ -10,9 +10,11 @@ import asyncio
 import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
-import signaling.stores
+from signaling.stores.redis_log import RedisRoomLog
+from signaling.stores.registry import Registry
+from signaling.stores.store import Script
 
 CHUNK_BYTES = 65_536
 PUSHES = frozenset({b"smessage", b"message", b"pmessage"})
@@ -21,10 +23,9 @@ REPLICATION = frozenset({"PSYNC", "SYNC"})
 
 def script_names() -> dict[str, str]:
     """The digest by which the server calls each of its scripts → the name of its file."""
-    folder = Path(signaling.stores.__file__).parent
-    sources = {file.stem: file.read_text() for file in folder.glob("*.lua")}
-    both = {name: (source, sources["entries"] + source) for name, source in sources.items()}
-    return {hashlib.sha1(one.encode()).hexdigest(): name for name, pair in both.items() for one in pair}  # noqa: S324
+    store: Any = None  # a script needs one only when it is called
+    parts = [*vars(RedisRoomLog(store)).values(), *vars(Registry(store)).values()]
+    return {part.digest: part.name for part in parts if isinstance(part, Script)}
 
 
 def frame_end(data: bytes | bytearray, at: int = 0) -> int | None:

@@ -154,7 +154,7 @@ async def test_what_the_other_side_plans_during_an_erasure_is_gone_with_it(mine:
         await planned[0]
         (session,) = await directory.sessions_of(pair.slug)
         assert (session.state, session.agenda) == ("cancelled", "")
-        assert await plan.pending(10) == []
+        assert await plan.pending(10) == [], "nothing follows"
         after = await log.page(pair.slug, before=None, after="0-0", limit=1000, max_bytes=BIG)
         assert {type(events.decode(entry.body)) for entry in after.entries} == {ChatDeleted}
 
