@@ -24,6 +24,8 @@ from tests.support.people import Pair
 from tests.support.server import Server
 
 FAULTS = (Path(__file__).parents[1] / "support" / "device_faults.js").read_text()
+FOUND_S = 2
+"""Within this time a lost device is found (the call repairs itself)."""
 
 
 class Signals:
@@ -53,14 +55,14 @@ class Faulty(Meeting):
         labels: list[str] = await self.mentor.evaluate(f"window.__faults.used('{kind}')")
         return labels
 
-    async def mentor_reads(self, *words: str) -> None:
+    async def mentor_reads(self, *words: str, timeout_s: float = 10) -> None:
         """Wait until the mentor's page says these words."""
 
         async def said() -> bool:
             text = (await self.mentor.page.inner_text("body")).lower()
             return all(word in text for word in words)
 
-        await until(said, f"{words} on the mentor's page")
+        await until(said, f"{words} on the mentor's page", timeout_s=timeout_s)
 
     async def mentee_reads(self, words: str) -> None:
         """Wait until the mentee is told this about the mentor's picture or sound."""
@@ -76,7 +78,7 @@ class Faulty(Meeting):
         async def held() -> bool:
             return bool(await self.used("video"))
 
-        await until(held, "another camera")
+        await until(held, "another camera", timeout_s=FOUND_S)
 
     async def uses(self, kind: str, *labels: str) -> None:
         """Wait until the mentor's page holds just these devices."""
@@ -191,7 +193,7 @@ async def test_the_last_camera_unplugged_is_explained_and_taken_again_when_it_is
 ) -> None:
     began = time.monotonic()
     await faulty.fault("unplug('video', true)")
-    await faulty.mentor_reads("camera is not connected any longer", "plug it in again")
+    await faulty.mentor_reads("camera is not connected any longer", "plug it in again", timeout_s=FOUND_S)
     measured("last camera unplugged to its explanation", time.monotonic() - began, "s")
     await faulty.mentor.picture(artifacts / "screens" / "camera-unplugged.png")
     assert await violations(faulty.mentor.page) == []
@@ -227,7 +229,7 @@ async def test_a_lost_camera_is_not_asked_for_without_end(faulty: Faulty) -> Non
 async def test_a_microphone_silenced_by_the_system_is_told_to_both_and_comes_back(faulty: Faulty) -> None:
     held = await faulty.used("audio")
     await faulty.fault("mute('audio', true)")
-    await faulty.mentor_reads("your microphone is silenced")
+    await faulty.mentor_reads("your microphone is silenced", timeout_s=FOUND_S + 1)
     await faulty.mentee_reads("is muted")
     assert await faulty.used("audio") == held, "never another microphone than the one that was silenced"
     await faulty.fault("mute('audio', false)")
@@ -243,7 +245,7 @@ async def test_a_camera_that_slept_is_captured_again_when_the_page_is_in_front(f
     async with Quiet(faulty):
         await faulty.fault("show('hidden')")
         await faulty.fault("mute('video', true, true)")
-        await faulty.mentor_reads("your camera is held back")
+        await faulty.mentor_reads("your camera is held back", timeout_s=FOUND_S + 1)
         await faulty.mentee_reads("camera off")
         await faulty.fault("show('visible')")
         await faulty.mentee.sees_and_hears()
