@@ -61,9 +61,6 @@ PING, PONG = str(packet.PING), str(packet.PONG)
 TICK_S = 0.25
 """Who is due within it is pinged now: many at a time wake the node up, and are answered, at once."""
 
-POLLED = "telementor.polled"
-"""Of a request: the socket that it polls."""
-
 payload.Payload.max_decode_packets = POLLING_PACKETS
 
 
@@ -454,6 +451,10 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
             self._websocket.most_bytes = self.server.max_http_buffer_size
 
 
+POLLED = web.RequestKey("telementor.polled", EngineSocket)
+"""Of a request: the socket that it polls."""
+
+
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     """engineio's server with our socket and transport; `origin` of a WebSocket is that of its handshake.
 
@@ -569,6 +570,11 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self.on_open(socket)
         self._watch_over(socket)
         return socket
+
+    def _ok(self, packets: Any = None, headers: Any = None, jsonp_index: int | None = None) -> dict[str, Any]:
+        """As engineio does it, but that a POST is answered as the protocol has it: `ok`, not in capitals."""
+        answer: dict[str, Any] = super()._ok(packets, headers, jsonp_index)
+        return answer if packets is not None else {**answer, "response": b"ok"}
 
     def _opening(self, sid: str, transport: str) -> packet.Packet:
         opened = {

@@ -390,12 +390,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         reply: Reply | Exception,
     ) -> None:
         self._errands -= 1
-        if isinstance(reply, RoomError):
-            reply = self._refused(connection, asked.named, reply)
-        elif isinstance(reply, Exception):
-            reply = _broken(asked.named, reply)
-        self._answer(connection, asked, reply, started_s)
-        self._next(connection, lane)
+        try:
+            if isinstance(reply, RoomError):
+                reply = self._refused(connection, asked.named, reply)
+            elif isinstance(reply, Exception):
+                reply = _broken(asked.named, reply)
+            self._answer(connection, asked, reply, started_s)
+        finally:
+            self._next(connection, lane)
 
     def _next(self, connection: SocketConnection, lane: Lane) -> None:
         """What has come to a lane meanwhile, as long as that has no wait of its own."""
@@ -453,10 +455,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def _answer(self, connection: SocketConnection, asked: Asked, reply: Reply, started_s: float) -> None:
         connection.in_flight -= 1
         connection.in_flight_bytes -= asked.size_bytes
-        if reply.payload:
-            self._acknowledge(connection, asked.ack_id, reply.payload)
-        if reply.then:
-            reply.then()
+        try:
+            if reply.payload:
+                self._acknowledge(connection, asked.ack_id, reply.payload)
+            if reply.then:
+                reply.then()
+        except Exception:  # else the lane would stand still for ever; the client comes again
+            log.exception("answer failed", verb=_verb(asked.named))
+            connection.socket.end()
         self._metrics.handled(asked.named.name, time.perf_counter() - started_s)
 
     def _command(self, connection: SocketConnection, named: packets.Named) -> Command:
@@ -534,9 +540,13 @@ _auth = msgspec.msgpack.Decoder(Auth)
 
 def _broken(named: packets.Named, error: Exception) -> Reply:
     """The answer to what failed in a way that nobody has thought of."""
-    verb = named.name if named.name in answers.VERBS else "unknown"
-    log.error("request failed", verb=verb, exc_info=error)
+    log.error("request failed", verb=_verb(named), exc_info=error)
     return Reply(answers.refused(Unavailable(retry_ms=5_000)))
+
+
+def _verb(named: packets.Named) -> str:
+    """As it may be logged: nothing that a client made up."""
+    return named.name if named.name in answers.VERBS else "unknown"
 
 
 def _refusal(namespace: str, error: RoomError) -> bytes:

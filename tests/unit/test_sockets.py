@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
+import pytest
+from engineio import packet
+from structlog.testing import capture_logs
+
+from rooms.commands import ChatSend, Command
+from signaling import packets
+from signaling.addresses import Addresses, AddressRate
 from signaling.connection import Identity
 from signaling.engine import EngineServer, EngineSocket
-from signaling.sockets import EARLY_MAX, SocketConnection, SocketLimits
+from signaling.metrics import Metrics
+from signaling.service import Light, Reply, Service
+from signaling.sockets import EARLY_MAX, Door, SocketConnection, SocketLimits, SocketServer
+from tests.support.condition import until
 
 pytestmark = pytest.mark.unit
 
@@ -47,3 +58,63 @@ async def test_what_is_said_before_the_handshakes_answer_waits_and_is_bounded() 
     assert len(overflows) == 1
     late.open(b"welcome")
     assert late.socket.queue.empty(), "it is over"
+
+
+SAID = {"room": "r" * 26, "key": "0190b9f2-0000-7000-8000-000000000001", "text": "hello"}
+
+
+class Rooms:
+    """Of a service: all answers are `reply`, each in the way that its request names."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.asked = 0
+
+    def handle(self, _: SocketConnection, command: Command) -> Reply | Light | Awaitable[Reply]:
+        self.asked += 1
+        assert isinstance(command, ChatSend)
+        ways: dict[str, Callable[[], Reply | Light | Awaitable[Reply]]] = {
+            "at once": lambda: self.reply,
+            "errand": lambda: Light(self._later()),
+            "task": self._later,
+        }
+        return ways[command.text]()
+
+    async def _later(self) -> Reply:
+        return self.reply
+
+
+class Listening:
+    """Of the nodes: nobody else is there."""
+
+    def forget(self, _: SocketConnection) -> None:
+        pass
+
+
+@pytest.mark.parametrize("way", ["at once", "errand", "task"])
+async def test_an_answer_that_cannot_be_given_ends_its_socket_and_holds_up_no_lane(way: str) -> None:
+    """T3: a lane waits for the request before; one whose answer failed would have it wait for ever."""
+
+    def fail() -> None:
+        raise RuntimeError("what follows from it failed")
+
+    rooms = Rooms(Reply(b"\x80", then=fail))
+    rate = AddressRate(Addresses([]), 1, 1, lambda: None)
+    server = SocketServer(
+        cast("Service", rooms), cast("Any", Listening()), cast("Door", None), rate, LIMITS, Metrics()
+    )
+    socket = EngineSocket(server.eio, "sid")
+    connection = SocketConnection(socket, Identity(person="ann", device="laptop"), LIMITS)
+    socket.knows(connection)
+    connection.open(b"welcome")
+    lane = connection.store_lane
+    with capture_logs() as logs:
+        words = packets.pack(["chat.send", {**SAID, "text": way}])
+        server._take(socket, packets.pack({"type": 2, "nsp": "/", "id": 1, "data": packets.Raw(words)}))
+        await until(lambda: not lane.busy and not server._tasks, "the answer")
+    assert [line["event"] for line in logs] == ["answer failed"]
+    assert (rooms.asked, lane.emptying, connection.in_flight, connection.in_flight_bytes) == (1, False, 0, 0)
+    assert socket.closing
+    last = [socket.queue.get_nowait() for _ in range(socket.queue.qsize())]
+    assert last[-2] is not None
+    assert (last[-2].packet_type, last[-1]) == (packet.CLOSE, None), "the client knows, and comes again"
