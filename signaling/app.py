@@ -29,6 +29,7 @@ from rooms.membership import RoomRecord
 from rooms.pushes import IceServer, IceShown, PersonPush, Policy
 from rooms.schedule import Change, Rules
 from rooms.session import MINUTE_MS
+from signaling import lateness
 from signaling.access import Access
 from signaling.addresses import Addresses, AddressRate
 from signaling.api import Api
@@ -309,6 +310,7 @@ class Node:
             tasks.create_task(self.outbox.run(), name="outbox")
             tasks.create_task(self.timekeeper.run(), name="timekeeper")
             tasks.create_task(self.timekeeper.heed(), name="who is there")
+            tasks.create_task(lateness.watch(self.metrics.lateness.observe), name="lateness")
 
     async def drain(self) -> None:
         """C3: not ready; behind a proxy, a moment in which its health check sees that and new sockets are still taken; then

@@ -6,13 +6,15 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from rooms.commands import COMMANDS
 
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+LATE_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
 
 class Durations(Collector):
@@ -52,6 +54,12 @@ class Metrics:
             "telementor_network_checks", "Network checks that run on this node now", registry=self.registry
         )
         self.store_up = Gauge("telementor_store_up", "1 while the store answers", registry=self.registry)
+        self.lateness = Histogram(
+            "telementor_loop_late_seconds",
+            "How late the event loop came to what was due, looked at 20 times a second",
+            buckets=LATE_S,
+            registry=self.registry,
+        )
         self.requests = Durations("telementor_request_seconds", "Time from a request's turn to its answer")
         self.registry.register(self.requests)
         self.refusals = Counter(
