@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import resource
 import secrets
 import signal
@@ -29,7 +28,7 @@ from rooms.membership import RoomRecord
 from rooms.pushes import IceServer, IceShown, PersonPush, Policy
 from rooms.schedule import Change, Rules
 from rooms.session import MINUTE_MS
-from signaling import lateness
+from signaling import collector, lateness
 from signaling.access import Access
 from signaling.addresses import Addresses, AddressRate
 from signaling.api import Api
@@ -310,6 +309,7 @@ class Node:
             tasks.create_task(self.outbox.run(), name="outbox")
             tasks.create_task(self.timekeeper.run(), name="timekeeper")
             tasks.create_task(self.timekeeper.heed(), name="who is there")
+            tasks.create_task(collector.run(lambda: not self.nodes.connections()), name="collector")
             tasks.create_task(lateness.watch(self.metrics.lateness.observe), name="lateness")
 
     async def drain(self) -> None:
@@ -459,9 +459,7 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
         print(f"listening on {address}", flush=True)  # noqa: T201 - the contract's line for scripts
         if welcome:
             await _welcome(settings, directory, public_url)
-        # What lives from here to the end needs no collector; a pause in a busy room is a pause in a call's signals.
-        gc.collect()
-        gc.freeze()
+        collector.begin()
         await asyncio.wait({told, running}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             await running  # whatever ended it is said, and ends the process

@@ -241,6 +241,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
         if self.ended:
             return
         self.ended = self.closed = True
+        self.connection = None  # it refers to us: a cycle would stay (`collector`)
         self.server.sockets.pop(self.sid, None)
         for timer in (self._cut, self._watch):
             if timer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -91,6 +93,22 @@ class Listening:
         pass
 
 
+def _server(rooms: Rooms) -> SocketServer:
+    rate = AddressRate(Addresses([]), 1, 1, lambda: None)
+    return SocketServer(
+        cast("Service", rooms), cast("Any", Listening()), cast("Door", None), rate, LIMITS, Metrics()
+    )
+
+
+def _known(server: SocketServer) -> SocketConnection:
+    """Somebody who has logged in."""
+    socket = server.eio.sockets["sid"] = EngineSocket(server.eio, "sid")
+    connection = SocketConnection(socket, Identity(person="ann", device="laptop"), LIMITS)
+    socket.knows(connection)
+    connection.open(b"welcome")
+    return connection
+
+
 @pytest.mark.parametrize("way", ["at once", "errand", "task"])
 async def test_an_answer_that_cannot_be_given_ends_its_socket_and_holds_up_no_lane(way: str) -> None:
     """T3: a lane waits for the request before; one whose answer failed would have it wait for ever."""
@@ -99,14 +117,9 @@ async def test_an_answer_that_cannot_be_given_ends_its_socket_and_holds_up_no_la
         raise RuntimeError("what follows from it failed")
 
     rooms = Rooms(Reply(b"\x80", then=fail))
-    rate = AddressRate(Addresses([]), 1, 1, lambda: None)
-    server = SocketServer(
-        cast("Service", rooms), cast("Any", Listening()), cast("Door", None), rate, LIMITS, Metrics()
-    )
-    socket = EngineSocket(server.eio, "sid")
-    connection = SocketConnection(socket, Identity(person="ann", device="laptop"), LIMITS)
-    socket.knows(connection)
-    connection.open(b"welcome")
+    server = _server(rooms)
+    connection = _known(server)
+    socket = connection.socket
     lane = connection.store_lane
     with capture_logs() as logs:
         words = packets.pack(["chat.send", {**SAID, "text": way}])
@@ -118,3 +131,18 @@ async def test_an_answer_that_cannot_be_given_ends_its_socket_and_holds_up_no_la
     last = [socket.queue.get_nowait() for _ in range(socket.queue.qsize())]
     assert last[-2] is not None
     assert (last[-2].packet_type, last[-1]) == (packet.CLOSE, None), "the client knows, and comes again"
+
+
+async def test_a_socket_that_has_ended_is_no_cycle() -> None:
+    """The collector does not look at what is there for long (`collector`): it has to go by itself."""
+    server = _server(Rooms(Reply(b"\x80")))
+    connection = _known(server)
+    gone = weakref.ref(connection.socket)
+    gc.collect()
+    gc.disable()
+    try:
+        connection.socket.end(abort=True)
+        del connection
+        assert gone() is None
+    finally:
+        gc.enable()
