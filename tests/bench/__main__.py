@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.bench import crowd, echo, people, scoreboard, sockets, store
+from tests.bench import crowd, echo, pauses, people, scoreboard, sockets, store
 from tests.bench.cores import ahead
 from tests.bench.page import Say, machine
 from tests.bench.side_by_side import FULL, QUICK, compete
@@ -33,18 +33,25 @@ async def side_by_side(folder: Path, seconds: float, say: Say) -> None:
 PARTS: dict[str, Part] = {
     "side_by_side": side_by_side,
     "crowd": crowd.measure,
+    "pauses": pauses.measure,
     "sockets": sockets.measure,
     "store": store.measure,
     "people": people.measure,
     "echo": echo.measure,
 }
 
+LONG = ("crowd", "pauses")
+"""Only when they are asked for."""
+
 
 def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all but crowd)"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"of {', '.join(PARTS)} (default: all but {' and '.join(LONG)})",
     )
     parser.add_argument("--seconds", type=float, default=12, help="for each row of `echo` (default 12)")
     parser.add_argument("--quick", action="store_true", help="chat, reconnect and relay side by side, once")
@@ -58,7 +65,7 @@ def main() -> None:
         else:
             asyncio.run(
                 _measure(
-                    given.parts or [name for name in PARTS if name != "crowd"], Path(folder), given.seconds
+                    given.parts or [name for name in PARTS if name not in LONG], Path(folder), given.seconds
                 )
             )
 

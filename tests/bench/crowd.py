@@ -30,8 +30,7 @@ HEADINGS = (
 async def measure(folder: Path, seconds: float, say: Say) -> None:
     """One server after the other, on a Redis of its own."""
     del seconds  # the clients decide how long it takes
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    many_files()
     rows = [
         [contestant.name, *await _row(folder / str(number), contestant)]
         for number, contestant in enumerate(contestants())
@@ -41,6 +40,12 @@ async def measure(folder: Path, seconds: float, say: Say) -> None:
         f"\n## A crowd\n\n{PAIRS * 2:,} clients on one node, {AT_ONCE:,} handshakes at the same time. Rooms are empty."
         f"\n\n{table(HEADINGS, rows)}"
     )
+
+
+def many_files() -> None:
+    """As many open files as the system lets us and what we start have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _row(folder: Path, contestant: Contestant) -> list[str]:

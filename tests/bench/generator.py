@@ -23,9 +23,15 @@ import picows
 from msgspec import Struct
 
 TEXT_BYTES = 100
+LONG_CHARACTERS = 4_000
+"""Of four bytes each: nearly the 16 KiB that a server takes."""
+
 SDP_BYTES = 2_000
 HISTORY = 50
 """Messages that somebody reads who comes in."""
+
+PAGE = 200
+"""Messages of a whole page of history."""
 
 AT_ONCE = 100
 """Clients that come in at the same time."""
@@ -181,8 +187,15 @@ class Client(picows.WSListener):  # type: ignore[misc]
 
     def say(self) -> None:
         """A message to the room, that both of it are to hear."""
+        self._say(TEXT_BYTES, ".")
+
+    def say_much(self) -> None:
+        """As long a message as the server's bounds allow."""
+        self._say(LONG_CHARACTERS, "\U0001d11e")
+
+    def _say(self, characters: int, filling: str) -> None:
         number = self.crowd.new_message(self, 0b11 | ACKED)
-        text = f"{number:09d}".ljust(TEXT_BYTES, ".")
+        text = f"{number:09d}".ljust(characters, filling)
         words = {"room": self.room, "key": f"{self.crowd.key}{number:012x}", "text": text}
         self._send_event("chat.send", words, number)
 
@@ -234,6 +247,14 @@ class Client(picows.WSListener):  # type: ignore[misc]
             raise NotInError(str(answer.error))
         self.call, self.leg, self.signals = answer.call, answer.leg, 0
 
+    async def read_page(self) -> None:
+        """The newest messages, as many as a page may have."""
+        read = self._awaits(READ)
+        self._send_event("log.page", {"room": self.room, "limit": PAGE}, READ)
+        answer = await asyncio.wait_for(read, COME_IN_S)
+        if not answer.ok:
+            raise NotInError(str(answer.error))
+
     def _awaits(self, number: int) -> asyncio.Future[Answer]:
         self.answers[number] = asyncio.get_running_loop().create_future()
         return self.answers[number]
@@ -245,7 +266,7 @@ class Client(picows.WSListener):  # type: ignore[misc]
             transport.disconnect(graceful=False)
 
 
-JOIN, CALL = 1_000_000_000, 1_000_000_001
+JOIN, CALL, READ = 1_000_000_000, 1_000_000_001, 1_000_000_002
 """Numbers of requests that no message has."""
 
 Act = Callable[[Client], None]
@@ -387,6 +408,24 @@ class Crowd:
             await self._all_come()
         return await self.told(len(self._authors), 1.0)
 
+    async def fill_long(self, each: int) -> dict[str, Any]:
+        """So many long messages in every room."""
+        self._forget()
+        for number in range(each):
+            for client in self.clients[number % 2 :: 2]:
+                client.say_much()
+            await self._all_come()
+        return await self.told(len(self._authors), 1.0)
+
+    async def read_pages(self, seconds: float, per_s: float) -> dict[str, Any]:
+        """One after the other reads a whole page of history, so many a second."""
+        start, number = time.perf_counter(), 0
+        while time.perf_counter() < start + seconds:
+            await self.clients[number % len(self.clients)].read_page()
+            number += 1
+            await asyncio.sleep(max(0.0, start + number / per_s - time.perf_counter()))
+        return {"count": number}
+
     async def saturate(self, what: str, seconds: float, in_flight: int) -> dict[str, Any]:
         """Each client has so many messages on their way at any time, for so long."""
         self._forget()
@@ -442,6 +481,8 @@ JOBS: dict[str, Callable[..., Coroutine[Any, Any, dict[str, Any]]]] = {
     "come_and_go": Crowd.come_and_go,
     "join_call": Crowd.join_call,
     "fill": Crowd.fill,
+    "fill_long": Crowd.fill_long,
+    "read_pages": Crowd.read_pages,
     "saturate": Crowd.saturate,
     "pace": Crowd.pace,
 }
