@@ -58,13 +58,17 @@ Start = Callable[[Path, RedisServer, int], AbstractAsyncContextManager[Running]]
 
 class Contestant(Struct, frozen=True):
     """`start` makes it run. `apart`: the two of a room are on different nodes, as a balancer that knows no rooms does it.
-    `one_node`: whether it is one process."""
+    `nodes`: how many processes it is."""
 
     name: str
     start: Start
     engine_io: bool = True
     apart: bool = False
-    one_node: bool = True
+    nodes: int = 1
+
+    @property
+    def one_node(self) -> bool:
+        return self.nodes == 1
 
     def people(self, running: Running) -> list[dict[str, str]]:
         """As the load generator takes them."""
@@ -242,16 +246,16 @@ RIVAL = (
     Contestant("Node `ws`, auto-pipelined", rival("ws_server.js", "pipelining"), engine_io=False),
 )
 NODES = (
-    Contestant("telementor, 2 nodes, rooms apart", telementor(2), apart=True, one_node=False),
-    Contestant("telementor, 2 nodes", telementor(2), one_node=False),
-    Contestant("telementor, 4 nodes", telementor(4), one_node=False),
+    Contestant("telementor, 2 nodes, rooms apart", telementor(2), apart=True, nodes=2),
+    Contestant("telementor, 2 nodes", telementor(2), nodes=2),
+    Contestant("telementor, 4 nodes", telementor(4), nodes=4),
 )
 RIVAL_NODES = (
     Contestant(
         "Node + streams adapter, 2 nodes, rooms apart",
         rival("socketio_server.js", "pipelining", "streams", nodes=2),
         apart=True,
-        one_node=False,
+        nodes=2,
     ),
 )
 

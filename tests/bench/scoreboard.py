@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from tests.bench.contestants import BETTER_NODE, SETTINGS
+from tests.bench.contestants import BETTER_NODE, NODES, SETTINGS, TELEMENTOR
 from tests.bench.page import machine, table
 from tests.bench.side_by_side import COMERS_PER_S, IN_FLIGHT, PER_S, Idle, Results, Row, Size
 
@@ -27,6 +27,16 @@ ABOUT = {
     "relay": "2 kB to the other one of the pair, and an acknowledgement.",
     "mixed": f"{PER_S // 2} messages and {PER_S // 2} signals a second; {COMERS_PER_S} others a second drop and come back.",
 }
+ABOUT_NODES = (
+    f"What one of N nodes costs at {PER_S:,} a second together. A node that has little to do pays more for each message, "
+    "also when it is alone: so beside 1/N of one node at the whole pace stands one node that has only an Nth of the"
+    " messages."
+    " What is over that one is the work that more nodes make."
+)
+NODES_HEADINGS = (
+    *("nodes", "each, CPU ms a second", "1/N of one at the whole pace", "one alone at an Nth of it"),
+    *("over 1/N", "over one alone with as little"),
+)
 HEADINGS = (
     *("server", "CPU µs each", "least–greatest", "× Node", "busiest node", "a second", "of its core", "store, µs each"),
     *("generator, µs each", "p50 / p99 / longest, ms", "lost, twice, refused"),
@@ -39,9 +49,26 @@ def written(results: Results) -> str:
     for workload, ranked in results.rows.items():
         cells = [_cells(row, _node(ranked)) for row in ranked]
         parts += [f"### {TITLES[workload]}", ABOUT[workload], table(HEADINGS, cells)]
+        if workload == "paced" and (shared := _shared(ranked)):
+            parts += [ABOUT_NODES, table(NODES_HEADINGS, shared)]
     if results.idle:
         parts += ["### Clients that say nothing", _about_idle(results.size), _idle_table(results.idle)]
     return "\n\n".join(parts)
+
+
+def _shared(ranked: Sequence[Row]) -> list[list[str]]:
+    """Of telementor's nodes with the rooms together: what one of N costs a second, beside one alone at the whole pace and
+    beside one alone at an Nth of it."""
+    by_title = {(row.contestant, row.share): row.cpu_us for row in ranked}
+    alone_us = by_title.get((TELEMENTOR, 1), 0.0)
+    found = []
+    for one in NODES:
+        share_us, together_us = by_title.get((TELEMENTOR, one.nodes)), by_title.get((one.name, 1))
+        if share_us and together_us and alone_us and not one.apart:
+            each = [cpu_us * PER_S / one.nodes / 1000 for cpu_us in (together_us, alone_us, share_us)]
+            ratios = [f"{together_us / cpu_us:.2f}" for cpu_us in (alone_us, share_us)]
+            found.append([str(one.nodes), *(f"{ms:.1f}" for ms in each), *ratios])
+    return found
 
 
 def keep(results: Results) -> None:
@@ -97,7 +124,22 @@ def _summary(results: Results) -> str:
         TITLES[workload].replace(", as much as there can be", ", saturated") for workload in results.rows
     ]
     note = "In brackets: × Node. !: not every message was there exactly once, or somebody was refused; see below."
-    return f"{note}\n\n{table(['server', *heads], lines)}"
+    return "\n\n".join([note, table(["server", *heads], lines), *_losses(results)])
+
+
+def _losses(results: Results) -> list[str]:
+    """Said, not left to be found: where telementor costs more than the better form of Node."""
+    lost = []
+    for workload, ranked in results.rows.items():
+        ours = next((row.cpu_us for row in ranked if row.contestant == TELEMENTOR), None)
+        node = _node(ranked)
+        if ours and node and ours > node:
+            lost.append(f"{TITLES[workload]} ({_times(ours, node)})")
+    busy_ms = {one.contestant: one.ms_a_second for one in results.idle}
+    node_ms = min((busy_ms[name] for name in BETTER_NODE if name in busy_ms), default=None)
+    if TELEMENTOR in busy_ms and node_ms and busy_ms[TELEMENTOR] > node_ms:
+        lost.append(f"processor time of clients that say nothing ({_times(busy_ms[TELEMENTOR], node_ms)})")
+    return [f"Where telementor loses to Node (× Node): {'; '.join(lost)}."] if lost else []
 
 
 def _summed(row: Row, node: float | None) -> str:
@@ -108,7 +150,8 @@ def _cells(row: Row, node: float | None) -> list[str]:
     delays = [f"{row.told(name) * 1000:.1f}" for name in ("p50_s", "p99_s", "most_s")]
     per_s = row.told("per_s") or row.median(lambda sample: sample.told["count"] / sample.told["seconds"])
     return [
-        *(row.contestant, _us(row.cpu_us), "–".join(map(_us, row.spread)), _times(row.cpu_us, node)),
+        *(row.title, _us(row.cpu_us), "–".join(map(_us, row.spread))),
+        _times(row.cpu_us, node if row.share == 1 else None),
         *(_us(row.median(lambda sample: sample.busiest_us)), f"{per_s:,.0f}"),
         f"{row.median(lambda sample: sample.core):.0%}",
         *(
@@ -174,7 +217,7 @@ def _panel(title: str, rows: Sequence[Row], top: int) -> str:
         )
         color = OURS if row.contestant.startswith("telementor") else THEIRS
         lines += [
-            f'<text x="{NAMES - 8}" y="{middle + 4}" text-anchor="end">{escape(row.contestant)}</text>',
+            f'<text x="{NAMES - 8}" y="{middle + 4}" text-anchor="end">{escape(row.title)}</text>',
             f'<rect x="{NAMES}" y="{y}" width="{value:.1f}" height="{BAR}" fill="{color}"/>',
             f'<line x1="{NAMES + least:.1f}" x2="{NAMES + greatest:.1f}" y1="{middle}" y2="{middle}" stroke="#222"/>',
             f'<text x="{NAMES + greatest + 6:.1f}" y="{middle + 4}">{_us(row.cpu_us)}</text>',

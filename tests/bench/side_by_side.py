@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tests.bench.contestants import Contestant, Running, contestants, running
+from tests.bench.contestants import TELEMENTOR, Contestant, Running, contestants, running
 from tests.bench.cores import OTHER_CORES, pin
 from tests.bench.costs import Costs, rss
 from tests.bench.load import Load, generator
@@ -81,10 +81,18 @@ class Sample(Struct):
 
 
 class Row(Struct):
-    """All windows of one server."""
+    """All windows of one server; with `share` it has only that part of the others' pace: 4 is a quarter."""
 
     contestant: str
     samples: list[Sample]
+    share: int = 1
+
+    @property
+    def title(self) -> str:
+        """What it is called in a table."""
+        return (
+            self.contestant if self.share == 1 else f"{self.contestant}, only {PER_S // self.share} a second"
+        )
 
     def median(self, of: Callable[[Sample], float]) -> float:
         """Over all windows."""
@@ -148,10 +156,6 @@ async def _saturated(load: Load, name: str, seconds: float) -> dict[str, Any]:
     return await load("saturate", name, what="chat", seconds=seconds, in_flight=IN_FLIGHT)
 
 
-async def _paced(load: Load, name: str, seconds: float) -> dict[str, Any]:
-    return await load("pace", name, what="chat", seconds=seconds, per_s=PER_S)
-
-
 async def _relay(load: Load, name: str, seconds: float) -> dict[str, Any]:
     return await load("saturate", name, what="relay", seconds=seconds, in_flight=IN_FLIGHT)
 
@@ -171,7 +175,6 @@ async def _mixed(load: Load, name: str, seconds: float) -> dict[str, Any]:
 
 JOBS: Mapping[str, Job] = {
     "saturated": _saturated,
-    "paced": _paced,
     "reconnect": _reconnect,
     "relay": _relay,
     "mixed": _mixed,
@@ -229,7 +232,9 @@ async def _workload(
     rows: Mapping[str, list[Row]],
 ) -> list[Row]:
     found = [Row(one.name, []) for one in chosen if one.one_node or workload in MANY_NODES]
-    jobs = [_job(workload, row.contestant, rows) for row in found]
+    if workload == "paced":
+        found += _shares(chosen)
+    jobs = [_job(workload, row, rows) for row in found]
     for job, row in zip(jobs, found, strict=True):
         await job(load, row.contestant, size.warm_s)
     for _ in range(size.rounds):
@@ -240,15 +245,25 @@ async def _workload(
     return found
 
 
-def _job(workload: str, contestant: str, rows: Mapping[str, list[Row]]) -> Job:
-    if workload != "half":
-        return JOBS[workload]
-    per_s = next(row for row in rows["saturated"] if row.contestant == contestant).told("per_s") / 2
+def _shares(chosen: Sequence[Contestant]) -> list[Row]:
+    """One node that has as little to do as each of several has together: what is dear then is no work of more nodes."""
+    ours = [one for one in chosen if one.name.startswith(TELEMENTOR)]
+    counts = sorted({one.nodes for one in ours if not one.apart} - {1})
+    return [Row(TELEMENTOR, [], share) for share in counts if TELEMENTOR in {one.name for one in ours}]
 
-    async def half(load: Load, name: str, seconds: float) -> dict[str, Any]:
+
+def _job(workload: str, row: Row, rows: Mapping[str, list[Row]]) -> Job:
+    if workload == "half":
+        whole = next(other for other in rows["saturated"] if other.contestant == row.contestant)
+        return _pace(whole.told("per_s") / 2)
+    return _pace(PER_S / row.share) if workload == "paced" else JOBS[workload]
+
+
+def _pace(per_s: float) -> Job:
+    async def pace(load: Load, name: str, seconds: float) -> dict[str, Any]:
         return await load("pace", name, what="chat", seconds=seconds, per_s=per_s)
 
-    return half
+    return pace
 
 
 async def _sample(server: Running, load: Load, job: Awaitable[dict[str, Any]]) -> Sample:

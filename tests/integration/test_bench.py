@@ -7,9 +7,9 @@ from xml.dom import minidom
 import pytest
 
 from tests.bench import scoreboard
-from tests.bench.contestants import HERE, RIVAL, contestants
+from tests.bench.contestants import HERE, NODE, NODE_PIPELINED, RIVAL, TELEMENTOR, contestants
 from tests.bench.generator import ACKED, Answer, Crowd
-from tests.bench.side_by_side import WORKLOADS, Row, Sample, Size, compete
+from tests.bench.side_by_side import WORKLOADS, Idle, Results, Row, Sample, Size, compete
 from tests.support.figures import measured
 
 pytestmark = pytest.mark.integration
@@ -41,6 +41,29 @@ async def test_every_load_runs_on_telementor_and_on_a_rival_and_every_message_is
         assert page.count(f"\n| {one.name} |") == len(WORKLOADS) + 2  # summary and idle
     picture = minidom.parseString(scoreboard.picture(results))  # noqa: S318 - our own
     assert len(picture.getElementsByTagName("rect")) == 1 + len(WORKLOADS) * len(chosen)
+
+
+def test_more_nodes_are_held_against_one_that_has_as_little_to_do():
+    def row(name: str, cpu_us: float, share: int = 1) -> Row:
+        told = {"per_s": 1_000 / share, "count": 1}
+        return Row(name, [Sample(cpu_us, cpu_us, 0, 0, 0, told)], share)
+
+    rows = [row(TELEMENTOR, 100), row(f"{TELEMENTOR}, 4 nodes", 150), row(TELEMENTOR, 140, share=4)]
+    page = scoreboard.written(Results({"paced": rows}, [], TINY))
+    assert "\n| 4 | 37.5 | 25.0 | 35.0 | 1.50 | 1.07 |" in page
+    assert f"\n| {TELEMENTOR}, only 250 a second | 140 | 140–140 | – |" in page
+
+
+def test_the_page_says_where_we_lose():
+    def row(name: str, cpu_us: float) -> Row:
+        return Row(name, [Sample(cpu_us, cpu_us, 0, 0, 0, {"per_s": 1, "count": 1})])
+
+    won = [row(TELEMENTOR, 80), row(NODE, 100), row(NODE_PIPELINED, 90)]
+    lost = [row(TELEMENTOR, 180), row(NODE, 100), row(NODE_PIPELINED, 90)]
+    assert "loses" not in scoreboard.written(Results({"saturated": won}, [], TINY))
+    idle = [Idle(TELEMENTOR, 1, 1, 12), Idle(NODE, 1, 1, 4)]
+    page = scoreboard.written(Results({"saturated": won, "mixed": lost}, idle, TINY))
+    assert "loses to Node (× Node): Mixed (2.00); processor time of clients that say nothing (3.00)." in page
 
 
 @pytest.fixture
