@@ -36,6 +36,7 @@ from signaling.handshake import Auth
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
 from signaling.service import Light, Reply, Service
+from signaling.slices import Slices
 
 log = structlog.get_logger()
 
@@ -487,9 +488,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         """C3: everybody is asked to move to another server, or to come back to this one's successor."""
         self.draining = True
         self._leave_by_s = time.monotonic() + in_ms / 1000
-        frame = self._goaway()
-        for connection in self._connections.values():
-            connection.send(frame)
+        told = Slices[SocketConnection](lambda connection: connection.send(self._goaway()))
+        told.add(self._connections.values())
 
     def _goaway(self) -> bytes:
         left_ms = max(0, round((self._leave_by_s - time.monotonic()) * 1000))
@@ -497,8 +497,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def ask_to_resume(self) -> None:
         """Closes every socket without a word: clients come back and say where they were (R2, L5, K5)."""
-        for connection in list(self._connections.values()):
-            connection.socket.end()
+        ended = Slices[SocketConnection](lambda connection: connection.socket.end())
+        ended.add(self._connections.values())
 
     async def emptied(self, within_s: float) -> bool:
         """Waits until nobody is connected, at most `within_s`."""

@@ -22,6 +22,7 @@ from aiohttp._websocket.helpers import websocket_mask
 from multidict import MultiMapping
 
 from signaling.front import Opening
+from signaling.slices import Slices
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES: Final = 16
@@ -54,15 +55,20 @@ _short = [bytes((_WHOLE_BINARY, size)) for size in range(126)]
 
 class Turn:
     """What is written in one turn of the event loop leaves at its end, in one write to each connection: a write is a system
-    call, and whoever says something mostly hears the acknowledgement and the push of it in one turn."""
+    call, and whoever says something mostly hears the acknowledgement and the push of it in one turn. Of many that are lost
+    in one turn, as when a network goes, a few are told of in each of the next."""
 
     def __init__(self) -> None:
         self._sockets: list[WebSocket] = []
+        self._lost: Slices[WebSocket] = Slices(lambda socket: socket.on_lost())
 
     def add(self, socket: WebSocket) -> None:
         if not self._sockets:
             asyncio.get_running_loop().call_soon(self._end)
         self._sockets.append(socket)
+
+    def lost(self, socket: WebSocket) -> None:
+        self._lost.add((socket,))
 
     def _end(self) -> None:
         sockets, self._sockets = self._sockets, []
@@ -276,7 +282,7 @@ class WebSocket(asyncio.Protocol):
         self._out = []
         if self._cut is not None:
             self._cut.cancel()
-        self.on_lost()
+        self._turn.lost(self)
 
 
 def _echoed(payload: bytes) -> int:
