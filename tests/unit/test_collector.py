@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from signaling import collector
+from tests.support.condition import until
 
 pytestmark = pytest.mark.unit
 
@@ -70,6 +72,28 @@ def test_what_a_full_collection_walks_through_does_not_grow_with_what_is_kept() 
     kept = [[0] for _ in range(200_000)]
     assert len(walked) > 4
     assert max(walked) < len(kept) / 4
+
+
+@pytest.mark.usefixtures("collecting")
+async def test_a_cycle_that_lived_long_is_found_when_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "LOOK_S", 0)
+    monkeypatch.setattr(collector, "EVERYTHING_EVERY_S", -1)
+    lost = Kept()
+    lost.other = lost
+    gone = weakref.ref(lost)
+    gc.collect()
+    del lost
+    gc.collect()
+    asked: list[bool] = []
+
+    def is_quiet() -> bool:
+        asked.append(gone() is None)
+        return len(asked) > 2
+
+    watching = asyncio.create_task(collector.run(is_quiet))
+    await until(lambda: gone() is None, "the look at everything")
+    watching.cancel()
+    assert asked[:3] == [False] * 3, "not while somebody is there"
 
 
 def _seen(one: object) -> bool:
