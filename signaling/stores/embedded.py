@@ -40,6 +40,7 @@ from redis.backoff import NoBackoff
 
 from signaling.data_folder import DataFolder, DataFolderError
 from signaling.stores.engine import EmbeddedStoreError, choose_engine
+from signaling.stores.store import sent
 
 log = structlog.get_logger(__name__)
 
@@ -256,7 +257,7 @@ class EmbeddedStore:
                 raise EmbeddedStoreError("The embedded store was stopped while it started.")
             try:
                 async with _client(self._folder.socket) as client:
-                    await client.ping()
+                    await sent(client.ping())
                     return
             except redis.exceptions.BusyLoadingError:
                 silent_since = loop.time()
@@ -374,7 +375,7 @@ def _client(socket: Path) -> redis.asyncio.Redis:
 
 async def _begin_rewrite(client: redis.asyncio.Redis) -> None:
     try:
-        await client.bgrewriteaof()
+        await sent(client.bgrewriteaof())
     except redis.exceptions.ResponseError as error:
         if "in progress" not in str(error):
             raise
@@ -384,7 +385,7 @@ async def _begin_rewrite(client: redis.asyncio.Redis) -> None:
 async def _rewritten(client: redis.asyncio.Redis) -> str:
     """How the last rewrite of the append-only file went, once none is under way."""
     while True:
-        info = await client.info("persistence")
+        info = await sent(client.info("persistence"))
         if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
             return str(info["aof_last_bgrewrite_status"])
         await asyncio.sleep(_REWRITE_POLL_S)

@@ -74,13 +74,14 @@ async def sent(command: Awaitable[Result]) -> Result:
     task = asyncio.current_task()
     asked_to_end = task.cancelling() if task else 0
     try:
-        result = await command
+        return await command
     except RuntimeError as error:  # uvloop's word for a transport that is closed
         raise ConnectionResetError(str(error)) from error
-    if task and task.cancelling() > asked_to_end:
-        # redis-py sends in `asyncio.wait_for`, which until Python 3.12 may swallow a cancellation (CPython 86296).
-        raise asyncio.CancelledError
-    return result
+    finally:
+        # redis-py sends in `asyncio.wait_for`, which until Python 3.12 may swallow a cancellation (CPython 86296): for an
+        # answer, or for the error of a store that is going away, too.
+        if task and task.cancelling() > asked_to_end:
+            raise asyncio.CancelledError
 
 
 def unavailable(error: Exception) -> Unavailable:
