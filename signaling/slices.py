@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
 AT_ONCE = 64
 """Of things that take some 50 µs each: a turn takes a few milliseconds."""
+
+
+async def in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """For what is awaited and mostly does not wait: after so many of them everybody else has a turn."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % AT_ONCE == 0:
+            await asyncio.sleep(0)
 
 
 class Slices(Generic[Item]):

@@ -18,6 +18,7 @@ from redis.crc import key_slot
 from redis.exceptions import MovedError
 
 from rooms.errors import Unavailable
+from signaling.slices import Slices, in_slices
 from signaling.stores.redis_link import AWAY, Link, dial
 from signaling.stores.store import RETRY_MS, Store
 
@@ -49,7 +50,7 @@ class Channels:
     ) -> None:
         self._store = store
         self._on_message = on_message
-        self._on_restored = on_restored
+        self._restored = Slices(on_restored)
         self._wanted: dict[str, Channel] = {}
         self._ears: dict[str, Ear] = {}
         self._homeless: set[str] = set()
@@ -67,7 +68,7 @@ class Channels:
             homeless, self._homeless = self._homeless & self._wanted.keys(), set()
             with contextlib.suppress(Unavailable):
                 await self._store.look_again()
-            for name in homeless:
+            async for name in in_slices(homeless):
                 await self._place(name)
 
     async def stop(self) -> None:
@@ -124,7 +125,7 @@ class Channels:
             channel.unconfirmed.set_result(None)
             channel.unconfirmed = None
         if again:
-            self._on_restored(name)
+            self._restored.add((name,))
         if name in self._missed:
             self._missed.discard(name)
             if not self._missed:
@@ -188,8 +189,9 @@ class Ear:
                 link = await dial(await self._store.listening(self._home))
             link.on_answer, link.on_lost = self._take, self._lost.set
             self._link = link
-            for name in self._names:
-                self._send("SSUBSCRIBE", name)
+            async for name in in_slices(list(self._names)):
+                if name in self._names:
+                    self._send("SSUBSCRIBE", name)
             await self._listen(link)
         except AWAY as error:
             log.debug("connection ended", reason=type(error).__name__)
