@@ -45,6 +45,17 @@ _ERRORS: dict[str, type[errors.RedisError]] = {
 }
 
 
+class Standing(tuple[Word, ...]):
+    """A command that is asked again and again: packed once."""
+
+    packed: bytes
+
+    def __new__(cls, *words: Word) -> Standing:
+        made = super().__new__(cls, words)
+        made.packed = hiredis.pack_command(words)  # type: ignore[arg-type]
+        return made
+
+
 class Asked(Struct, gc=False):
     """Who waits since when (the loop's seconds), and for how many answers: of several, those that have come."""
 
@@ -124,6 +135,8 @@ def _unmissed() -> None:
 
 
 def _pack(command: Sequence[Word]) -> bytes:
+    if isinstance(command, Standing):
+        return command.packed
     packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]
     return packed
 
