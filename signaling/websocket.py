@@ -63,10 +63,13 @@ class Turn:
 
     def __init__(self) -> None:
         self._sockets: list[WebSocket] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Asked for once: until Python 3.12 each question for the running loop is a system call."""
 
     def add(self, socket: WebSocket) -> None:
         if not self._sockets:
-            asyncio.get_running_loop().call_soon(self._end)
+            self._loop = self._loop or asyncio.get_running_loop()
+            self._loop.call_soon(self._end)
         self._sockets.append(socket)
 
     def _end(self) -> None:

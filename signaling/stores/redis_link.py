@@ -188,6 +188,8 @@ class SharedConnection:
         self._waiting: deque[Asked] = deque()
         self._waiting_bytes = 0
         self._watch: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Asked for once: until Python 3.12 each question for the running loop is a system call."""
 
     def ask(self, command: Sequence[Word]) -> asyncio.Future[Any]:
         """The answer; what the store refuses is raised. Raises `CrowdedError` at once."""
@@ -206,7 +208,7 @@ class SharedConnection:
         size_bytes = len(packed)
         if len(self._waiting) >= WAITING_MAX or self._waiting_bytes + size_bytes > WAITING_BYTES:
             raise CrowdedError("too many commands wait for the store")
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(Asked(answer, loop.time(), size_bytes, count, come))
         self._waiting_bytes += size_bytes
