@@ -25,7 +25,7 @@ from aiohttp import web
 from engineio import async_socket, exceptions, packet, payload
 
 from signaling.front import Opening
-from signaling.websocket import FINISH_S, Taken, Turn, WebSocket, accept
+from signaling.websocket import FINISH_S, Taken, Turn, WebSocket, accept, framed
 
 log = structlog.get_logger()
 
@@ -56,7 +56,8 @@ TAKEN = Taken()
 SID_BYTES = 15
 """A session's name is a secret: whoever knows it may poll for it. 120 random bits."""
 
-PING, PONG = str(packet.PING), str(packet.PONG)
+PING, PONG = framed(str(packet.PING)), str(packet.PONG)
+"""Of a WebSocket: the frame, and what its text is."""
 
 TICK_S = 0.25
 """Who is due within it is pinged now: many at a time wake the node up, and are answered, at once."""
@@ -260,7 +261,7 @@ class EngineSocket(async_socket.AsyncSocket):  # type: ignore[misc]
     def ping(self) -> None:
         self.heard = False
         if self._websocket is not None and not self.waiting_bytes:
-            self._websocket.send(PING)
+            self._websocket.send_frame(PING)
         else:
             self.push(packet.Packet(packet.PING))
 
@@ -476,7 +477,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self.on_message: Callable[[EngineSocket, bytes | str], None]
         self.on_open: Callable[[EngineSocket], None] = _untold
         self.on_close: Callable[[EngineSocket], None] = _untold
-        # Both stay in order because every wait is as long as every other: whoever is next stands first.
+        # Whom to ping, and whose answer is due: each with when it was pinged last (at first: opened). Both stay in order
+        # because every wait is as long as every other: whoever is next stands first.
         self._to_ping: deque[tuple[float, EngineSocket]] = deque()
         self._pinged: deque[tuple[float, EngineSocket]] = deque()
         self._ticking: asyncio.TimerHandle | None = None
@@ -491,24 +493,25 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     def _watch_over(self, socket: EngineSocket) -> None:
         loop = asyncio.get_running_loop()
-        self._to_ping.append((loop.time() + self.ping_interval, socket))
+        self._to_ping.append((loop.time(), socket))
         if self._ticking is None:
             self._ticking = loop.call_later(TICK_S, self._tick)
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
-        until_s = now_s + TICK_S
         while self._pinged and self._pinged[0][0] + self.ping_timeout <= now_s:
             _, socket = self._pinged.popleft()
             if not socket.heard and not socket.closing:
                 socket.end()
-        while self._to_ping and self._to_ping[0][0] <= until_s:
+        before_s = now_s + TICK_S - self.ping_interval
+        while self._to_ping and self._to_ping[0][0] <= before_s:
             _, socket = self._to_ping.popleft()
             if socket.heard and not socket.closing:
                 socket.ping()
-                self._pinged.append((now_s, socket))
-                self._to_ping.append((now_s + self.ping_interval, socket))
+                pinged = (now_s, socket)
+                self._pinged.append(pinged)
+                self._to_ping.append(pinged)
         waited_for = self._to_ping or self._pinged
         self._ticking = loop.call_later(TICK_S, self._tick) if waited_for else None
 

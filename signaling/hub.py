@@ -319,9 +319,16 @@ class Hub:
             heads = await self._log.heads([resident.slug for resident in residents])
         except Unavailable:
             return  # what is missed now is found at the next look
+        differing = [
+            (*was, head)
+            for was, head in zip(before, heads, strict=True)
+            if head is not None and not _is_at(was[0], head)
+        ]
+        if not differing:
+            return
         await asyncio.sleep(IN_FLIGHT_S)
-        for (resident, tail, version), head in zip(before, heads, strict=True):
-            if head is None or (head.id == tail and _is_at(resident, head)):
+        for resident, tail, version, head in differing:
+            if _is_at(resident, head):
                 continue
             rolled_back = _order(head.id) < _order(tail) or head.version < version
             missed = (
@@ -417,11 +424,11 @@ class Hub:
 
 def _is_at(resident: Resident, head: Head) -> bool:
     """Whether this node has handed on just what the store has."""
-    return (resident.tail, resident.version, resident.tail_key, resident.epoch) == (
-        head.id,
-        head.version,
-        head.key,
-        head.epoch,
+    return (
+        resident.tail == head.id
+        and resident.version == head.version
+        and resident.tail_key == head.key
+        and resident.epoch == head.epoch
     )
 
 

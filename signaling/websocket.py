@@ -48,6 +48,11 @@ AT_ONCE_BYTES: Final = 65_536
 PIECE_BYTES: Final = 64
 """What a piece of a message counts at least: a message in a million empty pieces is too big."""
 
+_LETTER: Final = bytes((_WHOLE_TEXT, 0x80 | 1))
+_LETTER_BYTES: Final = 7
+_letters = [chr(code) for code in range(128)]
+"""A text of one ASCII character, as a client masks it: Engine.IO's pong is one, and all that comes from who is silent."""
+
 _head16 = Struct("!BBH").pack
 _head64 = Struct("!BBQ").pack
 _short = [bytes((_WHOLE_BINARY, size)) for size in range(126)]
@@ -61,10 +66,13 @@ class Turn:
     def __init__(self) -> None:
         self._sockets: list[WebSocket] = []
         self._lost: Slices[WebSocket] = Slices(lambda socket: socket.on_lost())
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Asked for once: until Python 3.12 each question for the running loop is a system call."""
 
     def add(self, socket: WebSocket) -> None:
         if not self._sockets:
-            asyncio.get_running_loop().call_soon(self._end)
+            self._loop = self._loop or asyncio.get_running_loop()
+            self._loop.call_soon(self._end)
         self._sockets.append(socket)
 
     def lost(self, socket: WebSocket) -> None:
@@ -116,21 +124,23 @@ class WebSocket(asyncio.Protocol):
         if self._ended:
             return
         if isinstance(message, str):
-            self._write(_WHOLE_TEXT, message.encode())
+            self._put(framed(message))
         elif len(message) < 126:
             self._put(_short[len(message)] + message)
         else:
             self._write(_WHOLE_BINARY, message)
 
-    def _write(self, first: int, payload: bytes) -> None:
-        size = len(payload)
-        if size < 126:
-            head = bytes((first, size))
-        elif size < 65_536:
-            head = _head16(first, 126, size)
+    def send_frame(self, frame: bytes) -> None:
+        """One of `framed`, behind what was sent before, and alone it does not wait for the end of the turn."""
+        if self._ended:
+            return
+        if self._out:
+            self._put(frame)
         else:
-            head = _head64(first, 127, size)
-        self._put(head + payload)
+            self._transport.write(frame)
+
+    def _write(self, first: int, payload: bytes) -> None:
+        self._put(_framed(first, payload))
 
     def _put(self, frame: bytes) -> None:
         if not self._out:
@@ -166,6 +176,8 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        if len(data) == _LETTER_BYTES and self._takes_letter(data):
+            return
         if self._rest is not None:
             self._rest += data
             if len(self._rest) < self._needed:
@@ -176,6 +188,16 @@ class WebSocket(asyncio.Protocol):
             at = end
         if at < size:
             self._rest = bytearray(data[at:])
+
+    def _takes_letter(self, data: bytes) -> bool:
+        """Whether that was a text of one character: read without a detour when nothing is half said."""
+        code = data[6] ^ data[2]
+        if code > 0x7F or not data.startswith(_LETTER):
+            return False
+        if self._rest is not None or self._pieces is not None or self._ended:
+            return False
+        self.on_message(_letters[code])
+        return True
 
     def _frame(self, data: bytes, at: int, size: int) -> int:
         """Reads the frame at that place (section 5.2): where it ends, or 0 when it is not whole; `_needed` then."""
@@ -283,6 +305,22 @@ class WebSocket(asyncio.Protocol):
         if self._cut is not None:
             self._cut.cancel()
         self._turn.lost(self)
+
+
+def framed(text: str) -> bytes:
+    """A text as the frame that carries it: what is said to everybody is made once."""
+    return _framed(_WHOLE_TEXT, text.encode())
+
+
+def _framed(first: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        head = bytes((first, size))
+    elif size < 65_536:
+        head = _head16(first, 126, size)
+    else:
+        head = _head64(first, 127, size)
+    return head + payload
 
 
 def _echoed(payload: bytes) -> int:

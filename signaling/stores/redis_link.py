@@ -45,6 +45,17 @@ _ERRORS: dict[str, type[errors.RedisError]] = {
 }
 
 
+class Standing(tuple[Word, ...]):
+    """A command that is asked again and again: packed once."""
+
+    packed: bytes
+
+    def __new__(cls, *words: Word) -> Standing:
+        made = super().__new__(cls, words)
+        made.packed = hiredis.pack_command(words)  # type: ignore[arg-type]
+        return made
+
+
 class Asked(Struct, gc=False):
     """Who waits since when (the loop's seconds), and for how many answers: of several, those that have come."""
 
@@ -124,6 +135,8 @@ def _unmissed() -> None:
 
 
 def _pack(command: Sequence[Word]) -> bytes:
+    if isinstance(command, Standing):
+        return command.packed
     packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]
     return packed
 
@@ -175,6 +188,8 @@ class SharedConnection:
         self._waiting: deque[Asked] = deque()
         self._waiting_bytes = 0
         self._watch: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Asked for once: until Python 3.12 each question for the running loop is a system call."""
 
     def ask(self, command: Sequence[Word]) -> asyncio.Future[Any]:
         """The answer; what the store refuses is raised. Raises `CrowdedError` at once."""
@@ -193,7 +208,7 @@ class SharedConnection:
         size_bytes = len(packed)
         if len(self._waiting) >= WAITING_MAX or self._waiting_bytes + size_bytes > WAITING_BYTES:
             raise CrowdedError("too many commands wait for the store")
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(Asked(answer, loop.time(), size_bytes, count, come))
         self._waiting_bytes += size_bytes

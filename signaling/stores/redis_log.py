@@ -32,7 +32,7 @@ from rooms.ports import (
     Trimmed,
     Written,
 )
-from signaling.stores.redis_link import Word
+from signaling.stores.redis_link import Standing, Word
 from signaling.stores.store import Script, Store
 
 
@@ -152,11 +152,14 @@ class RedisRoomLog:
         return LiveValue(int(version or 0), blob or b"")
 
     async def heads(self, slugs: Sequence[str]) -> list[Head | None]:
-        asked: list[tuple[str, ...]] = []
+        asked: list[Standing] = []
         for slug in slugs:
             asked += _head_of(slug)
         answers = await self._store.each(*asked)
-        return [_head(meta, version) for meta, version in zip(answers[::2], answers[1::2], strict=True)]
+        return [
+            None if isinstance(meta, Exception) or isinstance(version, Exception) else _head(*meta, version)
+            for meta, version in zip(answers[::2], answers[1::2], strict=True)
+        ]
 
     async def unread(self, slugs: Sequence[str], person: str, most: int) -> list[int]:
         keys = [_keys(slug, "log", "bodies", "read") for slug in slugs]
@@ -174,10 +177,9 @@ class RedisRoomLog:
         await self._store.publish(channel(slug), b"P" + push)
 
 
-def _head(meta: Any, version: Any) -> Head | None:
-    if isinstance(meta, Exception) or isinstance(version, Exception):
-        return None
-    epoch, tail, key = meta
+@lru_cache(maxsize=16_384)
+def _head(epoch: bytes | None, tail: bytes | None, key: bytes | None, version: bytes | None) -> Head:
+    """Most rooms stand where they stood when they were asked last."""
     return Head(
         epoch=epoch.decode() if epoch else "",
         id=tail.decode() if tail else None,
@@ -187,9 +189,11 @@ def _head(meta: Any, version: Any) -> Head | None:
 
 
 @lru_cache(maxsize=16_384)
-def _head_of(slug: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _head_of(slug: str) -> tuple[Standing, Standing]:
     """Asked of every room all the time."""
-    return ("HMGET", f"{{{slug}}}:meta", "epoch", "tail", "key"), ("HGET", f"{{{slug}}}:live", "v")
+    return Standing("HMGET", f"{{{slug}}}:meta", "epoch", "tail", "key"), Standing(
+        "HGET", f"{{{slug}}}:live", "v"
+    )
 
 
 def _request_field(request: Request) -> str:
