@@ -89,7 +89,7 @@ async def test_K4_the_screen_goes_beside_the_camera_and_a_later_one_negotiates_n
 
 
 async def test_K4_both_share_at_once(meeting: Meeting) -> None:
-    """In glare one side rolls back; what counts is what is shown then, since Chromium also decodes what it does not show."""
+    """In glare one side gives way; what counts is what is shown then, since Chromium also decodes what it does not show."""
     await meeting.call()
     tabs = (meeting.mentor, meeting.mentee)
     await asyncio.gather(*(tab.press("Share screen") for tab in tabs))

@@ -84,6 +84,8 @@ export class PeerLink {
   #closed = false;
   #restartWanted = false;
   #localGen = 0;
+  /** Our offer that waits for its answer, where it becomes our local description only with that. */
+  #proposal: RTCSessionDescriptionInit | null = null;
   #flowed = false;
   #spoiled = false;
   /** Of the question that has no answer yet. */
@@ -262,7 +264,7 @@ export class PeerLink {
   }
 
   #flow(): Flow {
-    if (this.#spoiled) return 'failed';
+    if (this.#spoiled && this.#flowed) return 'failed';
     switch (this.#pc.connectionState) {
       case 'failed':
         return 'failed';
@@ -295,18 +297,29 @@ export class PeerLink {
     });
   }
 
+  /**
+   * Who may have to give way on a connection that stands only proposes: an offer that is no local description yet needs no
+   * rollback, which would cost the pictures (see `#giveWay`). A restart is for a path that is bad already, and gathers at once.
+   */
   async #offer(): Promise<void> {
-    if (this.#pc.signalingState !== 'stable') return; // negotiationneeded comes again when it is
+    const { offered, polite, settled } = this.#negotiation;
+    // negotiationneeded comes again when it is settled
+    if (offered !== null || this.#pc.signalingState !== 'stable') return;
     if (this.#pc.getTransceivers().length === 0) this.#addTransceivers();
     const restart = this.#restartWanted;
     if (restart) this.#pc.restartIce();
     this.#restartWanted = false;
     const gen = offerGeneration(this.#negotiation, restart);
-    this.#localGen = gen;
-    await this.#pc.setLocalDescription();
+    if (polite && settled >= 0 && !restart) this.#proposal = await this.#pc.createOffer();
+    else await this.#setLocal(gen);
     this.#negotiation = offering(this.#negotiation, gen);
     this.#sendDescription(gen);
     this.#repeatLater(REPEAT_MS);
+  }
+
+  async #setLocal(gen: number, description?: RTCSessionDescriptionInit): Promise<void> {
+    this.#localGen = gen;
+    await this.#pc.setLocalDescription(description);
   }
 
   #repeatLater(ms: number): void {
@@ -320,7 +333,8 @@ export class PeerLink {
   /** With all candidates that are known meanwhile. False: there is none that waits for an answer. */
   #repeatOffer(): boolean {
     const gen = this.#negotiation.offered;
-    if (gen === null || this.#closed || this.#pc.signalingState !== 'have-local-offer') return false;
+    const waits = this.#proposal !== null || this.#pc.signalingState === 'have-local-offer';
+    if (gen === null || this.#closed || !waits) return false;
     this.#sendDescription(gen);
     return true;
   }
@@ -336,8 +350,7 @@ export class PeerLink {
           await this.#answer(decision.gen, decision.description);
           break;
         case 'accept_answer':
-          await this.#pc.setRemoteDescription(decision.description);
-          await this.#afterStable();
+          await this.#agree(decision.gen, decision.description);
           break;
         case 'repeat_offer':
           this.#repeatOffer();
@@ -350,14 +363,16 @@ export class PeerLink {
   }
 
   /**
-   * Later, setRemoteDescription rolls our offer back by itself; before anything was agreed, a new connection is clean. After
-   * such a rollback Chromium (156) decodes the pictures and shows none of them any more, whatever is negotiated then: only
-   * a new connection brings them back, so this one counts as failed.
+   * A proposal is dropped; before anything was agreed, a new connection is clean. Else setRemoteDescription rolls our offer
+   * back by itself. After any such rollback, also one before the first picture, Chromium (156) decodes the pictures and shows
+   * none of them, whatever is attached or negotiated then: only a new connection brings them back, so this one counts as
+   * failed as soon as there is something to be shown.
    */
   #giveWay(fresh: boolean, restartLost: boolean): void {
     this.#restartWanted ||= restartLost;
     if (!fresh) {
-      this.#spoiled = this.#flowed;
+      this.#spoiled ||= this.#proposal === null;
+      this.#proposal = null;
       return;
     }
     this.#disconnect();
@@ -372,9 +387,16 @@ export class PeerLink {
         transceiver.direction = 'sendrecv';
     }
     await this.#applyOutgoing();
-    this.#localGen = gen;
-    await this.#pc.setLocalDescription();
+    await this.#setLocal(gen);
     this.#sendDescription(gen);
+    await this.#afterStable();
+  }
+
+  async #agree(gen: number, answer: RTCSessionDescriptionInit): Promise<void> {
+    const proposal = this.#proposal;
+    this.#proposal = null;
+    if (proposal !== null) await this.#setLocal(gen, proposal);
+    await this.#pc.setRemoteDescription(answer);
     await this.#afterStable();
   }
 
@@ -389,9 +411,9 @@ export class PeerLink {
   }
 
   #sendDescription(gen: number): void {
-    const description = this.#pc.localDescription;
+    const description = this.#proposal ?? this.#pc.localDescription;
     if (description === null) return;
-    const { type, sdp } = description;
+    const { type, sdp = '' } = description;
     if (type === 'rollback') return;
     this.#events.signal(gen, { description: { type, sdp: askForOpus(sdp) } });
   }
