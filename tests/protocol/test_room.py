@@ -193,8 +193,15 @@ async def test_R2_who_is_back_within_a_moment_was_never_away(connect: Fleet, pai
             break
     else:
         pytest.fail("nobody came back within a moment")
-    await device.drop()  # what the first moment leads to is told before what this one does
-    await until(lambda: told()[1] > before[1], "being offline", timeout_s=BACK_S)
+    await device.drop()
+
+    async def gone() -> bool:
+        shown = await join(mentor, pair.room)
+        online = [one["online"] for one in shown["people"] if one["person"] == pair.mentee.person]
+        return [one["state"] for one in shown["peers"]] == ["away"] and online == [False]
+
+    await until(gone, "what the last drop leads to")
+    await until(lambda: told()[1] > before[1], "word of it", timeout_s=BACK_S)
     assert told() == (before[0] + 1, before[1] + 1)
 
 
