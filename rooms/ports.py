@@ -88,7 +88,8 @@ class Head(Struct, frozen=True):
 
 
 class Resume(Struct, frozen=True):
-    """What a joining device needs of the log (L5), read at one moment. `head_key` is the key of the entry at `head`."""
+    """What a joining device needs of the log (L5), read at one moment. `head_key` is the key of the entry at `head`;
+    `version` and `blob` are the live value that there is now: with `swapped` the one that was to be written."""
 
     epoch: str
     head: str | None
@@ -101,6 +102,7 @@ class Resume(Struct, frozen=True):
     read: dict[str, str]
     floor: str | None
     """The newest entry that retention removed; None when it has removed nothing."""
+    swapped: bool = False
 
 
 class Page(Struct, frozen=True):
@@ -160,8 +162,11 @@ class RoomLog(Protocol):
         `answers`, `Stale` when `live` or `rewrite` was decided on something that is no longer so."""
         ...
 
-    async def resume(self, slug: str, seen: Seen | None, limit: int, max_bytes: int) -> Resume:
-        """At most `limit` events and `max_bytes` of them (always at least one): those after `seen`, else the newest."""
+    async def resume(
+        self, slug: str, seen: Seen | None, limit: int, max_bytes: int, live: LiveSwap | None = None
+    ) -> Resume:
+        """At most `limit` events and `max_bytes` of them (always at least one): those after `seen`, else the newest. In the
+        same step `live` is written and published, if what it was decided on is still so (`swapped`)."""
         ...
 
     async def page(

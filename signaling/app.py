@@ -258,6 +258,8 @@ class Node:
         )
         self.nodes.on_late = self.sockets.ask_to_resume
         self.nodes.on_left = self.service.disconnected
+        self.nodes.on_missed = self.service.missed
+        self.nodes.on_replaced = self.service.replaced
         self.web = Web(
             api=Api(
                 door=door,

@@ -71,6 +71,14 @@ class Seat(Struct):
     floor: str | None = None
 
 
+class Wake(Struct, frozen=True):
+    """Some node looks at a room `at` that time (ms UTC): this node has said so after the step that made this version of its
+    live value, or after one before with no other node's between."""
+
+    version: int
+    at: int
+
+
 class Resident(Struct):
     """A room as this node knows it. `tail` and its key are the newest event that was handed on. `waiting` is None while
     messages are handed on as they come. `reread` are the events that the last repair read: their messages may still come.
@@ -85,6 +93,7 @@ class Resident(Struct):
     fell_behind: bool = False
     version: int = 0
     live: Live = Live()
+    wake: Wake | None = None
     session: Session | None = None
     knows_session: bool = False
     seats: dict[str, Seat] = field(default_factory=dict)
@@ -105,7 +114,7 @@ class Hub:
         node: str,
         room_log: RoomLog,
         subscribe: Callable[[str], Awaitable[None]],
-        unsubscribe: Callable[[str], Coroutine[Any, Any, None]],
+        unsubscribe: Callable[[str], None],
     ) -> None:
         self._node = node
         self._log = room_log
@@ -197,7 +206,7 @@ class Hub:
         if resident.seats or self._by_channel.get(channel(resident.slug)) is not resident:
             return
         del self._by_channel[channel(resident.slug)]
-        self._own(self._unsubscribe(channel(resident.slug)))
+        self._unsubscribe(channel(resident.slug))
 
     # What the channel says
 

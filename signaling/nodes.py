@@ -38,7 +38,8 @@ class Nodes:
     What it tells: `on_presence(person, online)` of every change that this node causes, `on_due(slugs)` of rooms
     that time has something to do for, `on_lost()` after other nodes died, `on_access(person)` that somebody's log-ins
     changed, `on_late()` that the others may have counted this node dead, `on_left(connection)` that a socket which is gone
-    may still be registered."""
+    may still be registered, `on_replaced(socket)` that one which is gone is not, and `on_missed(socket)` that something was
+    said to one that is not here."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class Nodes:
         lease_ms: int,
         sockets_per_person: int,
         subscribe: Callable[[str], Awaitable[None]],
-        unsubscribe: Callable[[str], Awaitable[None]],
+        unsubscribe: Callable[[str], None],
     ) -> None:
         self.node = node
         self.alive: frozenset[str] = frozenset({node})
@@ -76,6 +77,8 @@ class Nodes:
         self.on_access: Callable[[str], None]
         self.on_late: Callable[[], None]
         self.on_left: Callable[[Connection], None]
+        self.on_missed: Callable[[str], None]
+        self.on_replaced: Callable[[str], None]
 
     # Sockets of this node
 
@@ -100,8 +103,7 @@ class Nodes:
             await self._subscribe(person_channel(person))
         except BaseException:
             self.forget(connection)
-            if person not in self._by_person:
-                await self._unsubscribe(person_channel(person))
+            self.deafen(person)
             raise
 
     async def join(self, connection: Connection) -> None:
@@ -140,11 +142,13 @@ class Nodes:
 
     async def leave(self, person: str, socket: str) -> None:
         """Raises `Unavailable`; may be repeated."""
-        online = await self._registry.disconnect(person, socket, self.alive)
-        if person not in self._by_person:
-            await self._unsubscribe(person_channel(person))
-        if not online:
+        if not await self._registry.disconnect(person, socket, self.alive):
             await self.on_presence(person, False)
+
+    def deafen(self, person: str) -> None:
+        """Nothing is heard any more of somebody who has no socket here."""
+        if person not in self._by_person:
+            self._unsubscribe(person_channel(person))
 
     # What the channels say
 
@@ -154,10 +158,14 @@ class Nodes:
             socket, _, frame = body.partition(b" ")
             if there := self._connections.get(socket.decode()):
                 there.send(frame)
+            else:
+                self.on_missed(socket.decode())
         elif kind == b"K":
             dismissed, _, reason = body.partition(b" ")
             if there := self._connections.get(dismissed.decode()):
                 there.dismiss(ReplacedPush(reason="too_many" if reason == b"too_many" else "device"))
+            else:
+                self.on_replaced(dismissed.decode())
         elif kind == b"N":
             for connection in self.of_person(_person(channel)):
                 connection.send(body)

@@ -52,11 +52,12 @@ from rooms.ports import (
 )
 from rooms.session import Session
 from signaling.connection import Connection
-from signaling.hub import Hub, Resident, Seat
+from signaling.departures import Departure, Departures
+from signaling.hub import Hub, Resident, Seat, Wake
 from signaling.nodes import Nodes
 from signaling.packets import event, pack
 from signaling.sessions import Sessions
-from signaling.stores.registry import Registry, node_channel, person_channel
+from signaling.stores.registry import CLAIM_MS, Registry, node_channel, person_channel
 from signaling.unfinished import Unfinished
 
 log = structlog.get_logger()
@@ -147,6 +148,7 @@ class Service:
         # Where each socket has, or may have, a peer: a join of unknown outcome is taken back, too.
         self._entered: dict[str, dict[str, tuple[RoomRecord, str]]] = {}
         self._typing: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._departures = Departures(self._departed)
         self._leaves = Unfinished()
         self._leaving = asyncio.Semaphore(LEAVES_AT_ONCE)
         self._to_leave = 0
@@ -181,10 +183,9 @@ class Service:
         try:
             limit = bounds.page_limit(command.limit, self._limits)
             seen = Seen(**asdict(command.cursor)) if command.cursor else None
-            resumed = await self._log.resume(record.slug, seen, limit, self._rates.page_bytes)
             arrived = Peer(me, person, connection.identity.device, self._node, connection.id)
-            await self._commit(record, lambda live: Decision(presence.enter(live, arrived)))
-            online = await self._registry.online(record.others(person), self._nodes.alive, unknown=False)
+            resumed = await self._enter(resident, arrived, seen, limit)
+            online = await self._online(resident, person)
             session = await self._next_session(resident, resumed.head)
             resident.record.member(person)  # a removal that came while we waited
         except BaseException:
@@ -229,6 +230,32 @@ class Service:
             ice=self._ice(person, resident.record.relay_policy),
         )
         return Reply(pack(answer), lambda: self._hub.release(seat, resumed.head))
+
+    async def _enter(self, resident: Resident, arrived: Peer, seen: Seen | None, limit: int) -> Resume:
+        """Reads the log and puts the peer into the room: mostly in one trip to the store."""
+        record = resident.record
+
+        def enter(live: Live) -> Decision:
+            return Decision(presence.enter(live, arrived))
+
+        swap = None
+        if known := _known(resident):
+            decision = self._decide(record, known[1], enter)
+            if decision.live != known[1] and not decision.events:
+                swap = LiveSwap(known[0], live_values.encode(decision.live))
+        found = await self._log.resume(record.slug, seen, limit, self._rates.page_bytes, swap)
+        if swap and found.swapped:
+            await self._decided(record.slug, swap.seen, found.version, decision)
+        else:
+            await self._commit(record, enter)
+        return found
+
+    async def _online(self, resident: Resident, person: str) -> set[str]:
+        """Whoever has a socket in this room has one (R1); of the others of the room the registry knows."""
+        peers = resident.live.peers.values()
+        here = {peer.person for peer in peers if peer.away_until is None and self._lost_at(peer) is None}
+        others = [other for other in resident.record.others(person) if other not in here]
+        return here | await self._registry.online(others, self._nodes.alive, unknown=False)
 
     async def leave(self, connection: Connection, command: c.RoomLeave) -> Reply:
         resident, seat = await self._seat(connection, command.room)
@@ -388,6 +415,7 @@ class Service:
         if target.node == self._node:
             there = self._nodes.connection(target.socket)
             if there is None:
+                self.missed(target.socket)
                 raise PeerAway
             there.send(frame)
             return DONE
@@ -469,6 +497,9 @@ class Service:
         then there is only to say when to look again, for all at once. Raises `Unavailable`; they stay due then."""
         quiet = {slug: at for slug in slugs if (at := self._quiet_until(slug)) is not None}
         if quiet:
+            for slug in quiet:
+                if resident := self._hub.resident(slug):
+                    resident.wake = None
             await self._registry.due_again(quiet)
         await asyncio.gather(*(self._settled(slug) for slug in slugs if slug not in quiet))
 
@@ -499,25 +530,47 @@ class Service:
             self._hub.unsit(resident, connection)
         if self._echoes.owned_by(connection.id):
             self._own(self._echoes.end(connection.id))
-        person, peers = connection.identity.person, list(self._entered.pop(connection.id, {}).values())
-        self._own(self._drop(person, connection.id, peers))
+        peers = list(self._entered.pop(connection.id, {}).values())
+        self._departures.add(connection.identity.person, connection.id, peers, self._now_ms())
 
-    async def _drop(self, person: str, socket: str, peers: list[tuple[RoomRecord, str]]) -> None:
-        now, away_ms = self._now_ms(), self._rules.away_ms
+    def replaced(self, socket: str) -> None:
+        """The registry has let go of a socket for a newer one."""
+        self._departures.replaced(socket)
+
+    def missed(self, socket: str) -> None:
+        """Something was to be said to a socket that is not here: who said it has to see that its person is away."""
+        self._departures.hurry(socket)
+
+    def _departed(self, gone: Departure) -> None:
+        """Mostly a newer socket has all that this one had, and there is nothing to write."""
+        gone.peers = [(record, peer) for record, peer in gone.peers if not self._is_taken(record, peer, gone)]
+        if gone.peers or gone.registered:
+            self._own(self._drop(gone))
+        self._nodes.deafen(gone.person)
+
+    def _is_taken(self, record: RoomRecord, peer: str, gone: Departure) -> bool:
+        """Once a newer socket has a peer it stays so: none takes it twice."""
+        resident = self._hub.resident(record.slug)
+        known = resident.live.peers.get(peer) if resident else None
+        return known is not None and known.socket != gone.socket
+
+    async def _drop(self, gone: Departure) -> None:
         self._to_leave += 1
         try:
             async with self._leaving:
-                for record, peer in peers:
-                    drop = partial(_dropped, peer=peer, socket=socket, now=now, away_ms=away_ms)
-                    await self._leaves.attempt((socket, peer), partial(self._commit, record, drop))
-                await self._leaves.attempt(socket, partial(self._nodes.leave, person, socket))
+                for record, peer in gone.peers:
+                    drop = partial(_dropped, peer=peer, gone=gone, away_ms=self._rules.away_ms)
+                    await self._leaves.attempt((gone.socket, peer), partial(self._commit, record, drop))
+                if gone.registered:
+                    leave = partial(self._nodes.leave, gone.person, gone.socket)
+                    await self._leaves.attempt(gone.socket, leave)
         finally:
             self._to_leave -= 1
 
     @property
     def overdue(self) -> bool:
         """Whether too many who are gone wait for the store already."""
-        return len(self._leaves) + self._to_leave >= LEAVES_MAX
+        return len(self._departures) + len(self._leaves) + self._to_leave >= LEAVES_MAX
 
     # The parts of every request
 
@@ -568,18 +621,17 @@ class Service:
     async def _commit(self, record: RoomRecord, decide: Callable[[Live], Decision]) -> Live:
         """Time first, then the step: decided on the newest live value and written only if it still is that. Returns the
         value after it. Raises `Unavailable`, `Conflict` after `DECIDE_TRIES`, and whatever `decide` raises."""
-        slug, members = record.slug, _persons(record)
+        slug = record.slug
         resident = self._hub.resident(slug)
-        known = (resident.version, resident.live) if resident and resident.waiting is None else None
+        known = _known(resident) if resident else None
         for _ in range(DECIDE_TRIES):
             if known is None:
                 found = await self._log.live(slug)
                 known = found.version, live_values.decode(found.blob)
             version, live = known
-            decision = calls.settle(live, slug, members, self._lost_at, self._now_ms(), self._rules)
-            decision = decision.then(decide(decision.live))
+            decision = self._decide(record, live, decide)
             if decision.live == live and not decision.events:
-                await self._announce(slug, decision)
+                await self._announce(slug, version, version, decision)
                 return live
             swap = LiveSwap(version, live_values.encode(decision.live))
             try:
@@ -587,30 +639,55 @@ class Service:
             except Stale:
                 known = None
                 continue
-            if resident := self._hub.resident(slug):
-                self._hub.show_live(resident, written.version, decision.live)
-                if _people(live) != _people(decision.live):
-                    self._on_people(resident.session)
-            await self._announce(slug, decision)
+            await self._decided(slug, version, written.version, decision)
             return decision.live
         raise Conflict("Too many people are doing the same thing; please try again.")
 
+    def _decide(self, record: RoomRecord, live: Live, decide: Callable[[Live], Decision]) -> Decision:
+        members = _persons(record)
+        settled = calls.settle(live, record.slug, members, self._lost_at, self._now_ms(), self._rules)
+        return settled.then(decide(settled.live))
+
+    async def _decided(self, slug: str, seen: int, version: int, decision: Decision) -> None:
+        """A step from the version `seen` is written, and made this version."""
+        if resident := self._hub.resident(slug):
+            before = resident.live
+            self._hub.show_live(resident, version, decision.live)
+            if _people(before) != _people(decision.live):
+                self._on_people(resident.session)
+        await self._announce(slug, seen, version, decision)
+
     def _lost_at(self, peer: Peer) -> int | None:
+        if peer.socket in self._departures:
+            return None
         return self._nodes.lost_at(peer.node, peer.socket, self._now_ms())
 
-    async def _announce(self, slug: str, decision: Decision) -> None:
+    async def _announce(self, slug: str, seen: int, version: int, decision: Decision) -> None:
         """What follows from a step that is written already: it cannot fail any more, only come later, each by itself. A room
         for which nobody can be woken is looked at from here until somebody can."""
         for notice in decision.notices:
             tell = partial(self._tell, slug, notice, self._rules.ring_ms)
             late = partial(self._tell_late, slug, notice)
             await self._announcements.attempt((slug, notice.person), tell, late)
-        wake = partial(self._wake, slug, decision.live)
-        await self._announcements.attempt(slug, wake, partial(self.settle, slug))
+        resident, at = self._hub.resident(slug), self._wake_at(decision.live)
+        if resident and at and (stands := self._standing(resident, seen, at)):
+            resident.wake = Wake(version, stands)
+        else:
+            wake = partial(self._wake, slug, version, at)
+            await self._announcements.attempt(slug, wake, partial(self.settle, slug))
 
-    async def _wake(self, slug: str, live: Live) -> None:
+    def _standing(self, resident: Resident, seen: int, at: int) -> int | None:
+        """When a node looks at the room anyway, if that is soon enough, and no node can have done so yet."""
+        wake = resident.wake
+        if wake is None or wake.version != seen or not self._now_ms() + CLAIM_MS < wake.at <= at:
+            return None
+        return wake.at
+
+    async def _wake(self, slug: str, version: int, at: int | None) -> None:
         """Have some node look at this room when time has something to do in it."""
-        await self._registry.due(slug, self._wake_at(live))
+        await self._registry.due(slug, at)
+        if resident := self._hub.resident(slug):
+            resident.wake = Wake(version, at) if at else None
 
     def _wake_at(self, live: Live) -> int | None:
         due = calls.deadline(live, self._rules)
@@ -641,6 +718,7 @@ class Service:
         """Waits for leaves that are under way, then gives up on them: the lease of this node covers them."""
         for timer in self._typing.values():
             timer.cancel()
+        self._departures.hurry_all()
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=within_s)
         for task in list(self._tasks):
@@ -692,12 +770,17 @@ VERBS: dict[type[c.Strict], Callable[[Service, Connection, Any], Reply | Light |
 }
 
 
-def _dropped(live: Live, peer: str, socket: str, now: int, away_ms: int) -> Decision:
-    return Decision(presence.drop(live, peer, socket, now, away_ms))
+def _dropped(live: Live, peer: str, gone: Departure, away_ms: int) -> Decision:
+    return Decision(presence.drop(live, peer, gone.socket, gone.at_ms, away_ms))
 
 
 def _persons(record: RoomRecord) -> tuple[str, ...]:
     return tuple(member.person for member in record.members)
+
+
+def _known(resident: Resident) -> tuple[int, Live] | None:
+    """The newest live value that this node has heard of; None while it does not hear the room."""
+    return (resident.version, resident.live) if resident.waiting is None else None
 
 
 def _people(live: Live) -> tuple[set[str], set[str]]:

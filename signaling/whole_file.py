@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,10 @@ from typing import BinaryIO
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """What is written in the block becomes `path` (0600) at its end, on disk before it returns. A block that is left by an
-    error, and a power cut, leave what was there before. Raises OSError."""
+    error, and a power cut, leave what was there before. Raises OSError, also for what is there and no file: root may put one
+    in the place of a device."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EEXIST, "it is there, and is no file", str(path))
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     try:

@@ -86,7 +86,7 @@ class Channels:
             if channel.unconfirmed is not None:
                 raise Unavailable(retry_ms=RETRY_MS)
 
-    async def unsubscribe(self, name: str) -> None:
+    def unsubscribe(self, name: str) -> None:
         self._wanted.pop(name, None)
         self._missed.discard(name)
         for ear in list(self._ears.values()):

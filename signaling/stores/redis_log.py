@@ -49,8 +49,8 @@ class RedisRoomLog:
         self._replicas = replicas
         self._epoch = str(uuid.uuid4())[:24]
         """Half of the epochs of the logs that begin here; the time is the other half."""
-        self._write = Script(store, "write", after=("epoch",))
-        self._resume = Script(store, "resume", after=("entries", "epoch"))
+        self._write = Script(store, "write", after=("epoch", "live"))
+        self._resume = Script(store, "resume", after=("entries", "epoch", "live"))
         self._page = Script(store, "page", after=("entries",))
         self._trim = Script(store, "trim", after=("entries",))
         self._forget = Script(store, "forget")
@@ -96,11 +96,15 @@ class RedisRoomLog:
             case _:
                 raise Stale
 
-    async def resume(self, slug: str, seen: Seen | None, limit: int, max_bytes: int) -> Resume:
+    async def resume(
+        self, slug: str, seen: Seen | None, limit: int, max_bytes: int, live: LiveSwap | None = None
+    ) -> Resume:
         cursor = (seen.epoch, seen.id or "", seen.key or "") if seen else ("", "", "")
-        keys = _keys(slug, "log", "meta", "gone", "live", "read", "bodies")
-        answer = await self._resume(keys, [self._epoch, *cursor, limit])
-        epoch, tail, tail_key, reset, forward, raw, version, blob, marks, floor = answer
+        swap = (live.seen, live.blob) if live else ("", "")
+        replicas = self._replicas if live else 0
+        words = [self._epoch, *cursor, limit, *swap]
+        answer = await self._resume(_keys_to_resume(slug), words, replicas=replicas)
+        epoch, tail, tail_key, reset, forward, raw, version, blob, marks, floor, swapped = answer
         entries, more = _fitting(raw, limit, max_bytes, ascending=bool(forward))
         return Resume(
             epoch=epoch.decode(),
@@ -113,6 +117,7 @@ class RedisRoomLog:
             blob=blob,
             read={marks[i].decode(): marks[i + 1].decode() for i in range(0, len(marks), 2)},
             floor=floor.decode() or None,
+            swapped=bool(swapped),
         )
 
     async def page(
@@ -212,6 +217,11 @@ def _keys(slug: str, *names: str) -> list[str]:
 def _keys_to_write(slug: str) -> list[str]:
     names = ("log", "meta", "keys:", "gone", "current", "live", "rate")
     return [*_keys(slug, *names), channel(slug), *_keys(slug, "bodies")]
+
+
+@lru_cache(maxsize=4_096)
+def _keys_to_resume(slug: str) -> list[str]:
+    return [*_keys(slug, "log", "meta", "gone", "live", "read", "bodies"), channel(slug)]
 
 
 def _entry(id_: bytes, prev: bytes, key: bytes, body: bytes) -> Entry:

@@ -1,10 +1,11 @@
--- All that a joining device needs of a room, read at one moment (rule L5).
+-- All that a joining device needs of a room, read at one moment (rule L5), and its entry into the live value.
 --
--- KEYS  1 log  2 meta  3 gone  4 live  5 read  6 bodies
+-- KEYS  1 log  2 meta  3 gone  4 live  5 read  6 bodies  7 channel
 -- ARGV  1 first half of the epoch of a log that begins  2 cursor epoch ("" no cursor)  3 cursor id ("" nothing seen)  4 cursor key ("" unknown)
---       5 limit
--- Answers {epoch, tail, key of the tail, reset, forward, entries, version, blob, read, floor}; `entries` holds up to
--- limit + 1, ascending when forward, else descending.
+--       5 limit  6 live version that was seen ("" none is to be written)  7 live blob
+-- Answers {epoch, tail, key of the tail, reset, forward, entries, version, blob, read, floor, swapped}; `entries` holds up to
+-- limit + 1, ascending when forward, else descending. `version` and `blob` are what there is now: `swapped` (1) what was to be
+-- written, else what somebody else wrote.
 
 local meta = redis.call('HMGET', KEYS[2], 'epoch', 'tail', 'key', 'floor', 'floor_key')
 local epoch = epoch_of(KEYS[2], meta[1], ARGV[1])
@@ -36,5 +37,10 @@ else
   entries = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', more_than)
 end
 local live = redis.call('HMGET', KEYS[4], 'v', 's')
-return {epoch, tail, tail_key, reset, forward and 1 or 0, with_bodies(entries, KEYS[6]), live[1] or '0', live[2] or '',
-  redis.call('HGETALL', KEYS[5]), floor}
+local version, blob, swapped = live[1] or '0', live[2] or '', 0
+if ARGV[6] == version then
+  version, blob, swapped = set_live(KEYS[4], tonumber(version), ARGV[7]), ARGV[7], 1
+  publish_live(KEYS[7], version, blob)
+end
+return {epoch, tail, tail_key, reset, forward and 1 or 0, with_bodies(entries, KEYS[6]), version, blob,
+  redis.call('HGETALL', KEYS[5]), floor, swapped}

@@ -56,14 +56,8 @@ if arrival then
   redis.call('EXPIRE', KEYS[7], 3600)
 end
 
+if ARGV[9] ~= '' then version = set_live(KEYS[6], version, ARGV[10]) end
 local answer = {'ok', version}
-if ARGV[9] ~= '' then
-  -- Never a number that was used before, also not by a primary whose last steps a failover lost: microseconds.
-  version = string.format('%.0f', math.max(version + 1, tonumber(now[1]) * 1000000 + tonumber(now[2])))
-  redis.call('HSET', KEYS[6], 'v', version, 's', ARGV[10])
-  answer[2] = version
-end
-
 local prev = redis.call('HGET', KEYS[2], 'tail') or ''
 for i = 14, #ARGV, 2 do
   local id = redis.call('XADD', KEYS[1], '*', 'p', prev, 'k', ARGV[i])
@@ -87,7 +81,5 @@ if ARGV[1] ~= '' then
   redis.call('EXPIRE', keys_today, 172800)
 end
 
-if ARGV[9] ~= '' then
-  redis.call('SPUBLISH', KEYS[8], 'S' .. version .. ' ' .. ARGV[10])
-end
+if ARGV[9] ~= '' then publish_live(KEYS[8], version, ARGV[10]) end
 return answer

@@ -642,6 +642,24 @@ async def test_L2_the_channel_tells_in_order_what_was_written(
     assert ears.heard[7] == f"S{last.version} blob".encode()
 
 
+async def test_R2_entering_and_reading_are_one_step(log: RedisRoomLog, ears: Ears, slug: str) -> None:
+    await ears.channels.subscribe(channel(slug))
+    said = (await say(log, slug, "before")).ids
+    entered = await log.resume(slug, None, 10, BIG, LiveSwap(0, b"one"))
+    assert ([entry.id for entry in entered.entries], entered.swapped) == ([*said], True)
+    assert (entered.version > 0, entered.blob) == (True, b"one")
+    assert await log.live(slug) == LiveValue(entered.version, b"one")
+    late = await log.resume(slug, None, 10, BIG, LiveSwap(0, b"lost"))
+    assert (late.swapped, late.version, late.blob) == (False, entered.version, b"one")
+    next_ = await log.resume(slug, None, 10, BIG, LiveSwap(entered.version, b"two"))
+    assert next_.swapped
+    assert next_.version > entered.version
+    only_read = await log.resume(slug, None, 10, BIG)
+    assert (only_read.swapped, only_read.version, only_read.blob) == (False, next_.version, b"two")
+    told = [f"S{entered.version} one".encode(), f"S{next_.version} two".encode()]
+    await until(lambda: ears.heard[1:] == told, "each value once")
+
+
 async def test_L2_lost_channels_come_back_and_say_so(
     store: Store, log: RedisRoomLog, ears: Ears, slug: str
 ) -> None:
@@ -659,7 +677,7 @@ async def test_L2_what_is_not_wanted_any_more_is_not_looked_for(
 ) -> None:
     await ears.channels.subscribe(channel(slug))
     await ears.channels.subscribe(channel(slug + "2"))
-    await ears.channels.unsubscribe(channel(slug))
+    ears.channels.unsubscribe(channel(slug))
     await store.on_each_primary("CLIENT", "KILL", "TYPE", "pubsub")
     await until(lambda: ears.restored == [channel(slug + "2")], "the one that is wanted")
     await log.whisper(slug, b"nobody listens")

@@ -72,8 +72,8 @@ class House:
     async def _subscribe(self, name: str) -> None:
         await self.channels.subscribe(name)
 
-    async def _unsubscribe(self, name: str) -> None:
-        await self.channels.unsubscribe(name)
+    def _unsubscribe(self, name: str) -> None:
+        self.channels.unsubscribe(name)
 
     def _heard(self, name: str, message: bytes) -> None:
         if self.lose and self.lose in message:

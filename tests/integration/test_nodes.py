@@ -68,7 +68,7 @@ def node(store: Store, name: str) -> Nodes:
         lease_ms=LEASE_MS,
         sockets_per_person=8,
         subscribe=nothing,
-        unsubscribe=nothing,
+        unsubscribe=lambda _: None,
     )
 
 
@@ -164,9 +164,6 @@ async def test_R1_whose_channel_cannot_be_heard_leaves_nothing_in_the_books(stor
     async def deaf(channel: str) -> None:
         raise Unavailable
 
-    async def unsubscribe(channel: str) -> None:
-        given_up.append(channel)
-
     registry = Registry(store)
     nodes = Nodes(
         "one",
@@ -175,7 +172,7 @@ async def test_R1_whose_channel_cannot_be_heard_leaves_nothing_in_the_books(stor
         lease_ms=LEASE_MS,
         sockets_per_person=8,
         subscribe=deaf,
-        unsubscribe=unsubscribe,
+        unsubscribe=given_up.append,
     )
     ann = Silent("ann")
     with pytest.raises(Unavailable):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
+from signaling.departures import MOMENT_S
 from tests.protocol.conftest import OpenRaw, OpenServer
 from tests.protocol.phrases import CAMERA, OFFER, InCall, call, join, meet, new_key, say
 from tests.support.client import Client
@@ -170,6 +172,37 @@ async def test_R2_a_dropped_socket_is_away_and_the_same_peer_when_back(connect: 
     assert [(one["peer"], one["state"]) for one in (await join(mentor, pair.room))["peers"]] == [
         (peer, "here")
     ]
+
+
+async def test_R2_who_is_back_within_a_moment_was_never_away(connect: Fleet, pair: Pair) -> None:
+    mentor, device = await meet(connect, pair)
+    await join(device, pair.room)
+    offline = {"person": pair.mentee.person, "online": False}
+
+    def told() -> tuple[int, int]:
+        return len(mentor.all("peer", {"state": "away"})), len(mentor.all("person", offline))
+
+    for _ in range(40):  # until the machine lets somebody be quick
+        marker = await say(device, pair.room, "marker")
+        await mentor.next_push("log", {"id": marker["id"]})
+        before, start_s = told(), time.monotonic()
+        await device.drop()
+        device = await connect(pair.mentee, device=device.device)
+        await join(device, pair.room)
+        if time.monotonic() - start_s < MOMENT_S:
+            break
+    else:
+        pytest.fail("nobody came back within a moment")
+    await device.drop()
+
+    async def gone() -> bool:
+        shown = await join(mentor, pair.room)
+        online = [one["online"] for one in shown["people"] if one["person"] == pair.mentee.person]
+        return [one["state"] for one in shown["peers"]] == ["away"] and online == [False]
+
+    await until(gone, "what the last drop leads to")
+    await until(lambda: told()[1] > before[1], "word of it", timeout_s=BACK_S)
+    assert told() == (before[0] + 1, before[1] + 1)
 
 
 async def test_R2_a_peer_that_stays_away_is_gone(connect_python: Fleet, own_server: OpenServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 from tests.protocol.conftest import OpenServer
 from tests.protocol.phrases import (
@@ -92,6 +93,24 @@ async def test_K2_a_peer_that_is_away_cannot_be_signalled(connect: Fleet, pair: 
     await two.caller.next_push("peer", {"peer": peer, "state": "here"})
     await two.caller.done("call.signal", two.signal(two.caller, seq=1))
     assert (await back.next_push("call.signal"))["seq"] == 1
+
+
+async def test_K2_whoever_is_held_signals_for_is_told_to_be_away_and_here(connect: Fleet, pair: Pair) -> None:
+    """However soon they are back (R2): the sender waits for `here`."""
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    peer, device = two.peers[two.callee], two.callee.device
+    await two.callee.drop()
+    seq = itertools.count(1)
+
+    async def refused() -> bool:
+        answer = await two.caller.ask("call.signal", two.signal(two.caller, seq=next(seq)))
+        return bool(not answer["ok"] and answer["error"]["code"] == "peer_away")
+
+    await until(refused, "the server to notice")
+    back = await connect(pair.mentee, device=device)
+    await join(back, pair.room)
+    await two.caller.next_push("peer", {"peer": peer, "state": "away"})
+    await two.caller.next_push("peer", {"peer": peer, "state": "here"})
 
 
 async def test_K2_wrong_addresses_are_refused_each_with_its_code(connect: Fleet, pair: Pair) -> None:

@@ -160,6 +160,42 @@ async def test_R2_a_killed_nodes_people_are_away_and_offline_within_5_s(
     ]
 
 
+async def test_R2_a_room_is_looked_at_in_time_whoever_has_changed_it_last(
+    connect_python: Fleet, nodes: tuple[Server, Server], store_url: str
+) -> None:
+    """A node asks for no second look while its first stands; one that another node may have put off does not count."""
+    pair = await nodes[0].pair()
+    store = connect(store_url, 5)
+
+    async def look() -> float:
+        return float(await store.run("ZSCORE", "{nodes}:due", pair.room) or 0)
+
+    mentor = await connect_python(pair.mentor, server=nodes[0])
+    await join(mentor, pair.room)
+    first = await look()
+    assert first
+    other = await connect_python(pair.mentor, server=nodes[0])
+    await join(other, pair.room)
+    assert await look() == first, "it stands"
+    mentee = await connect_python(pair.mentee, server=nodes[1])
+    await join(mentee, pair.room)
+    second = await look()
+    assert second > first, "the other node knows of no look"
+    marker = await say(mentee, pair.room, "marker")
+    await mentor.next_push("log", {"id": marker["id"]})
+    third = await connect_python(pair.mentor, server=nodes[0])
+    await join(third, pair.room)
+    assert await look() > second, "another one has changed the room meanwhile"
+    await third.drop()
+    await mentee.next_push("peer", {"state": "away"})
+
+    async def sooner() -> bool:
+        return await look() < first
+
+    await until(sooner, "a look when the grace of who went is over")
+    await store.aclose()
+
+
 async def test_R2_a_node_that_was_counted_dead_has_its_people_resume(
     connect_python: Fleet, nodes: tuple[Server, Server]
 ) -> None:

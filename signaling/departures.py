@@ -1,0 +1,79 @@
+"""Sockets that have just gone. Whoever is back within a moment was never away (R2): a page that is loaded anew, a line that
+blinked, thousands whose proxy was restarted. Nothing is written for them, and nobody is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from rooms.membership import RoomRecord
+
+MOMENT_S: Final = 0.5
+"""A page comes back in less; nobody at the other side misses a person for so long."""
+
+
+class Departure(Struct):
+    """A socket that went at `at_ms` (UTC), and the peers that it had in rooms, or may have had. `registered`: whether the
+    registry may still hold it."""
+
+    person: str
+    socket: str
+    peers: list[tuple[RoomRecord, str]]
+    at_ms: int
+    since_s: float
+    registered: bool = True
+
+
+class Departures:
+    """`due` is called with each one once its moment is over. How many there may be is for those to bound who add."""
+
+    def __init__(self, due: Callable[[Departure], None]) -> None:
+        self._due = due
+        self._gone: dict[str, Departure] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._gone)
+
+    def __contains__(self, socket: object) -> bool:
+        return socket in self._gone
+
+    def add(self, person: str, socket: str, peers: list[tuple[RoomRecord, str]], at_ms: int) -> None:
+        """One that is told twice has its first moment, and all that it was told of."""
+        loop = asyncio.get_running_loop()
+        if known := self._gone.get(socket):
+            known.peers += peers
+            known.registered = True
+            return
+        self._gone[socket] = Departure(person, socket, peers, at_ms, loop.time())
+        if self._timer is None:
+            self._timer = loop.call_later(MOMENT_S, self._look)
+
+    def replaced(self, socket: str) -> None:
+        """The registry has let go of it for a newer one."""
+        if known := self._gone.get(socket):
+            known.registered = False
+
+    def hurry(self, socket: str) -> None:
+        """Somebody has asked for it in vain: its moment is over."""
+        if known := self._gone.pop(socket, None):
+            self._due(known)
+
+    def hurry_all(self) -> None:
+        """No moment for anybody any more."""
+        for socket in list(self._gone):
+            self.hurry(socket)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while oldest := next(iter(self._gone.values()), None):
+            left_s = oldest.since_s + MOMENT_S - loop.time()
+            if left_s > 0:
+                self._timer = loop.call_later(left_s, self._look)
+                return
+            self.hurry(oldest.socket)
