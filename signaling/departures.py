@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from rooms.membership import RoomRecord
+from signaling.slices import AT_ONCE
 
 MOMENT_S: Final = 0.5
 """A page comes back in less; nobody at the other side misses a person for so long."""
@@ -69,11 +70,15 @@ class Departures:
             self.hurry(socket)
 
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = None
-        while oldest := next(iter(self._gone.values()), None):
+        """A few in each turn of the event loop: thousands may have gone at the same moment."""
+        loop, self._timer = asyncio.get_running_loop(), None
+        for _ in range(AT_ONCE):
+            oldest = next(iter(self._gone.values()), None)
+            if oldest is None:
+                return
             left_s = oldest.since_s + MOMENT_S - loop.time()
             if left_s > 0:
                 self._timer = loop.call_later(left_s, self._look)
                 return
             self.hurry(oldest.socket)
+        self._timer = loop.call_later(0, self._look)

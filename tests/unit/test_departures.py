@@ -70,3 +70,16 @@ async def test_R3_what_the_registry_let_go_of_is_not_asked_of_it_again() -> None
     gone.replaced("socket")
     gone.hurry("socket")
     assert not due[0].registered
+
+
+async def test_R2_thousands_who_went_at_once_leave_everybody_else_a_turn() -> None:
+    due: list[Departure] = []
+    gone = Departures(due.append)
+    for number in range(1_000):
+        gone.add("ann", f"{number}", [], at_ms=1)
+    most, before = 0, 0
+    while len(due) < 1_000:
+        await asyncio.sleep(0)
+        most, before = max(most, len(due) - before), len(due)
+    assert 0 < most < 100
+    assert [one.socket for one in due] == [f"{number}" for number in range(1_000)]
