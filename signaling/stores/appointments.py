@@ -18,6 +18,7 @@ from rooms import events, schedule
 from rooms.errors import Conflict
 from rooms.schedule import Appointment, Change, Rules
 from rooms.session import Attendance, Proposal, Session
+from signaling.stores.question import Question
 from signaling.stores.tables import claim, notice, pair, person, room_outbox, session
 
 MAIL: Final = "mail"
@@ -42,50 +43,50 @@ OPEN: Final = session.c.due_ms.is_not(None)
 async def find(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> list[Appointment]:
     """All that fit, by their start."""
     query = _FOUND.where(*which).order_by(session.c.start_ms, session.c.id)
-    return [read(row) for row in (await connection.execute(query)).mappings()]
-
-
-async def next_of(connection: AsyncConnection, slugs: Sequence[str]) -> dict[str, Session]:
-    """Of each room the session that is under way, else the next; rooms without one are not in it."""
-    rows = (await connection.execute(_NEXT, {"slugs": slugs})).mappings()
-    return {row["slug"]: read(row).session for row in rows}
+    return [read(row) for row in await connection.execute(query)]
 
 
 def _next() -> sa.Select[Any]:
-    """Everybody who comes into a room asks it, so it is made once."""
     order = (sa.case((session.c.state == "live", 0), else_=1), session.c.start_ms, session.c.id)
     place = sa.func.row_number().over(partition_by=session.c.pair_id, order_by=order).label("place")
     ranked = sa.select(session.c.id, place).join(pair, pair.c.id == session.c.pair_id)
-    slugs: sa.BindParameter[Any] = sa.bindparam("slugs", expanding=True)
-    firsts = ranked.where(OPEN, pair.c.slug.in_(slugs)).subquery()
+    firsts = ranked.where(OPEN, pair.c.slug.in_(_SLUGS)).subquery()
     return _FOUND.where(session.c.id.in_(sa.select(firsts.c.id).where(firsts.c.place == 1)))
 
 
-_NEXT: Final = _next()
+_SLUGS: Final[sa.BindParameter[Any]] = sa.bindparam("slugs", expanding=True)
+
+NEXT: Final = Question(_next())
+"""Of each of the rooms `slugs` the session that is under way, else the next: a row for `read`."""
+
+OPEN_IN: Final = Question(
+    _FOUND.where(pair.c.slug == sa.bindparam("slug"), OPEN).order_by(session.c.start_ms, session.c.id)
+)
+"""What is open in the room `slug`, by its start: rows for `read`."""
 
 
 def read(row: Any) -> Appointment:
-    """From a mapping of the columns of `session` and `pair.slug`."""
+    """From a row with the columns of `session` and `pair.slug`."""
     return Appointment(
         Session(
-            id=row["id"],
-            uid=row["uid"],
-            room=row["slug"],
-            state=row["state"],
-            wall=row["wall"],
-            tz=row["tz"],
-            fold=row["fold"],
-            start=row["start_ms"],
-            minutes=row["minutes"],
-            seq=row["seq"],
-            rev=row["rev"],
-            by=row["by_id"],
-            agenda=row["agenda"],
-            proposals=msgspec.convert(row["proposals"], tuple[Proposal, ...]),
-            answers=row["answers"],
-            who=tuple(row["who"]),
+            id=row.id,
+            uid=row.uid,
+            room=row.slug,
+            state=row.state,
+            wall=row.wall,
+            tz=row.tz,
+            fold=row.fold,
+            start=row.start_ms,
+            minutes=row.minutes,
+            seq=row.seq,
+            rev=row.rev,
+            by=row.by_id,
+            agenda=row.agenda,
+            proposals=msgspec.convert(row.proposals, tuple[Proposal, ...]),
+            answers=row.answers,
+            who=tuple(row.who),
         ),
-        msgspec.convert(row["attendance"], Attendance),
+        msgspec.convert(row.attendance, Attendance),
     )
 
 
@@ -225,7 +226,8 @@ async def _say(connection: AsyncConnection, change: Change, keys: Sequence[str],
     """To the room by its log, to each by notices; one that was made before stays as it is."""
     one = change.session
     if change.events:
-        upcoming = (await next_of(connection, [one.room])).get(one.room)
+        ahead = (await connection.execute(NEXT.statement, {"slugs": [one.room]})).one_or_none()
+        upcoming = ahead and read(ahead).session
         said = [
             replace(event, key=key, next=upcoming) for event, key in zip(change.events, keys, strict=True)
         ]

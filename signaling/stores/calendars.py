@@ -68,7 +68,7 @@ class Calendars:
             rows = (await connection.execute(query)).all()
         return [
             Entry(
-                appointments.read(row._mapping).session,
+                appointments.read(row).session,
                 row.organizer,
                 Person(*row[-10:-5]),
                 Person(*row[-5:]),

@@ -1,8 +1,10 @@
 """The SQL database behind the directory: SQLite in the data folder, or PostgreSQL.
 
-Two kinds of transaction, and nothing outside of one:
+Two kinds of transaction, and a way for what needs none:
 
-- `reading()`: one consistent view.
+- `ask()`: one SELECT, which is a consistent view by itself and sees all that was committed before. For what is asked of
+  everybody who comes in, and every second: a transaction costs ten times as much, most of it between threads.
+- `reading()`: one consistent view for several of them.
 - `writing()`: one writer at a time in the whole installation (SQLite: BEGIN IMMEDIATE; PostgreSQL: one
   transaction-scoped advisory lock). People and pairs change a few times a minute, so this costs nothing, and
   it buys what the change feed needs: PostgreSQL releases that lock after the commit is visible, so an audit id
@@ -17,9 +19,9 @@ Errors: DatabaseError
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -28,12 +30,16 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from rooms.errors import Unavailable
+from signaling.stores.asking_sqlite import SqliteAsker
+from signaling.stores.question import Question
 
 # The migration that this code was written for; a test compares it with the newest file.
 HEAD: Final = "0002"
 
 # How long a writer waits for another one, and a statement for its answer.
 _BUSY_S: Final = 5
+# Questions (`ask`) that wait at a time; more are refused.
+_ASKED_MAX: Final = 1_000
 # Any two numbers that other programs on the same PostgreSQL do not use.
 _WRITER_LOCK: Final = 0x7E1E_3E27
 _MIGRATION_LOCK: Final = 0x7E1E_3E28
@@ -62,6 +68,16 @@ def _passes(error: BaseException | None) -> bool:
     return str(getattr(error, "sqlstate", None) or "").startswith(_PASSING)
 
 
+class Asker(Protocol):
+    """The way of a single SELECT to the database and back."""
+
+    async def ask(self, text: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """All rows. Raises OSError when there is no answer."""
+
+    async def close(self) -> None:
+        """When what was asked before is answered."""
+
+
 class Database:
     """A pool of connections to one database, with its tables up to date. Belongs to one event loop.
 
@@ -84,6 +100,7 @@ class Database:
             )
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+            self._asker: Asker = SqliteAsker(self._sqlite_reader, _BUSY_S, _ASKED_MAX)
         else:
             self._engine = create_async_engine(
                 self._url,
@@ -94,6 +111,10 @@ class Database:
                 pool_timeout=_BUSY_S,
                 connect_args={"timeout": _BUSY_S, "command_timeout": _BUSY_S},
             )
+            # Its driver is big, and nobody needs it with SQLite.
+            from signaling.stores.asking_postgres import PostgresAsker
+
+            self._asker = PostgresAsker(self._engine, _BUSY_S, _ASKED_MAX, _passes)
 
     async def open(self) -> None:
         """Brings the tables up to date; several nodes may do so at once. Raises DatabaseError."""
@@ -122,7 +143,15 @@ class Database:
 
     async def close(self) -> None:
         """Closes every connection."""
+        await self._asker.close()
         await self._engine.dispose()
+
+    async def ask(self, question: Question, **values: Any) -> list[Any]:
+        """The rows of one SELECT as named tuples. Raises DatabaseUnavailableError, after 5 s at the latest."""
+        wording = question.worded(self._engine.dialect, values)
+        with self._errors():
+            found = await self._asker.ask(wording.text, wording.values(values))
+        return wording.rows(found)
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -163,6 +192,14 @@ class Database:
             raise
         except (OSError, TimeoutError, sa.exc.TimeoutError) as error:
             raise DatabaseUnavailableError(self._sentence(error)) from error
+
+    def _sqlite_reader(self) -> sqlite3.Connection:
+        positional, named = self._engine.dialect.create_connect_args(self._url)
+        connect: Any = sqlite3.connect
+        connection: sqlite3.Connection = connect(*positional, **{**named, "timeout": _BUSY_S})
+        _prepare_sqlite(connection, None)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
 
     def _sentence(self, error: BaseException) -> str:
         where = (

@@ -35,6 +35,7 @@ from rooms.pushes import Policy, Role
 from rooms.session import Moves, Session
 from signaling.stores import appointments
 from signaling.stores.database import Database, DatabaseUnavailableError
+from signaling.stores.question import Question
 from signaling.stores.tables import access_token, audit, link, login, pair, person, programme
 from signaling.stores.together import Together
 
@@ -223,8 +224,7 @@ class Directory:
 
     async def ping(self) -> None:
         """Returns when the database answers."""
-        async with self._database.reading() as connection:
-            await connection.execute(sa.select(sa.literal(1)))
+        await self._database.ask(_ANYTHING)
 
     # ------------------------------------------------------------------------------- people and rooms
 
@@ -296,10 +296,8 @@ class Directory:
         return await self._living_rooms_of_person(person_id) or []
 
     async def _slugs_of(self, person_ids: Sequence[str]) -> dict[str, list[str]]:
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(_SLUGS_OF, {"these": person_ids})).all()
         found: dict[str, list[str]] = {}
-        for slug, *persons in rows:
+        for slug, *persons in await self._database.ask(_SLUGS_OF, these=person_ids):
             for person_id in persons:
                 found.setdefault(person_id, []).append(slug)
         return found
@@ -309,8 +307,7 @@ class Directory:
         return await self._living_rooms(slug)
 
     async def _living_rooms_of(self, slugs: Sequence[str]) -> dict[str, RoomRecord]:
-        async with self._database.reading() as connection:
-            return _records(await connection.execute(_LIVING_ROOMS, {"these": slugs}))
+        return _records(await self._database.ask(_LIVING_ROOMS, these=slugs))
 
     async def kept_room(self, slug: str) -> RoomRecord:
         """A room whose log is kept, also one that was removed. Raises RoomUnknownError."""
@@ -542,9 +539,7 @@ class Directory:
         return Login(login_id, Person(*columns), created_ms, last_used_ms)
 
     async def _logins_of(self, hashes: Sequence[bytes]) -> dict[bytes, Any]:
-        async with self._database.reading() as connection:
-            rows = await connection.execute(_LOGINS, {"these": hashes})
-            return {row.secret_hash: row for row in rows}
+        return {row.secret_hash: row for row in await self._database.ask(_LOGINS, these=hashes)}
 
     async def _touch(self, login_id: str, now: int) -> None:
         try:
@@ -571,7 +566,7 @@ class Directory:
 
     async def logins_alive(self, ids: Collection[str]) -> frozenset[str]:
         """Those of the logins that nobody has ended. Age does not count: it counts at the next request."""
-        return await self._alive(login, ids)
+        return await self._alive(_LOGINS_ALIVE, ids)
 
     # ----------------------------------------------------------------------------------- access tokens
 
@@ -604,13 +599,11 @@ class Directory:
         return AccessToken(row.id, row.person_id, row.expires_ms)
 
     async def _tokens_of(self, hashes: Sequence[bytes]) -> dict[bytes, Any]:
-        async with self._database.reading() as connection:
-            rows = await connection.execute(_TOKENS, {"these": hashes})
-            return {row.token_hash: row for row in rows}
+        return {row.token_hash: row for row in await self._database.ask(_TOKENS, these=hashes)}
 
     async def tokens_alive(self, ids: Collection[str]) -> frozenset[str]:
         """Those of the access tokens that nobody has revoked. Expiry does not count (C4)."""
-        return await self._alive(access_token, ids)
+        return await self._alive(_TOKENS_ALIVE, ids)
 
     async def revoke_all(self, person_id: str, *, actor: str = "operator") -> None:
         """Ends all logins, access tokens and unused links of somebody. Raises PersonUnknownError."""
@@ -630,8 +623,8 @@ class Directory:
 
     async def latest_change_id(self) -> int:
         """Where a node that starts now begins to poll; 0 when nothing has happened yet."""
-        async with self._database.reading() as connection:
-            return await connection.scalar(sa.select(sa.func.max(audit.c.id))) or 0
+        [(latest,)] = await self._database.ask(_LATEST_CHANGE)
+        return latest or 0
 
     async def changes_after(self, change_id: int) -> list[Change]:
         """What happened after that change, in order, at most CHANGES_MAX; fewer means: that is all.
@@ -639,18 +632,7 @@ class Directory:
         Nothing is ever missed by going on from the last id seen: ids become visible in their order, because there
         is one writing transaction at a time (see stores/database.py). Gaps in the ids are rolled back transactions.
         """
-        query = (
-            sa.select(
-                audit.c.id, audit.c.at_ms, audit.c.action, audit.c.person_id, pair.c.slug, audit.c.detail
-            )
-            .outerjoin(pair, pair.c.id == audit.c.pair_id)
-            .where(audit.c.id > change_id)
-            .order_by(audit.c.id)
-            .limit(CHANGES_MAX)
-        )
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).all()
-        return [Change(*row) for row in rows]
+        return [Change(*row) for row in await self._database.ask(_CHANGES, after=change_id)]
 
     # ------------------------------------------------------------------------------------- small parts
 
@@ -694,12 +676,10 @@ class Directory:
             )
         )
 
-    async def _alive(self, table: sa.Table, ids: Collection[str]) -> frozenset[str]:
+    async def _alive(self, question: Question, ids: Collection[str]) -> frozenset[str]:
         if not ids:
             return frozenset()
-        query = sa.select(table.c.id).where(table.c.id.in_(list(ids)), table.c.revoked_ms.is_(None))
-        async with self._database.reading() as connection:
-            return frozenset((await connection.execute(query)).scalars())
+        return frozenset(id_ for (id_,) in await self._database.ask(question, these=list(ids)))
 
     def _new_id(self) -> str:
         return str(uuid.UUID(bytes=self._randomness(16), version=4))
@@ -732,7 +712,7 @@ def _records(rows: Iterable[Any]) -> dict[str, RoomRecord]:
 _RETENTION: Final = (programme.c.retention_days, programme.c.retention_count)
 _PERSON_COLUMNS: Final = (person.c.id, person.c.email, person.c.name, person.c.tz, person.c.language)
 
-# What is asked of everybody who comes in is made once: SQLAlchemy takes longer to make a statement than to carry it out.
+# What is asked of everybody who comes in, and again and again.
 _THESE: Final[sa.BindParameter[Any]] = sa.bindparam("these", expanding=True)
 _LIVING: Final = pair.c.removed_ms.is_(None)
 _THEIR: Final = pair.alias("their")
@@ -756,18 +736,33 @@ _ROOMS: Final = (
     .join(programme, programme.c.id == pair.c.programme_id)
     .join(person, sa.or_(person.c.id == pair.c.mentor_id, person.c.id == pair.c.mentee_id))
 )
-_LIVING_ROOMS: Final = _ROOMS.where(pair.c.slug.in_(_THESE), _LIVING)
-_SLUGS_OF: Final = (
+_LIVING_ROOMS: Final = Question(_ROOMS.where(pair.c.slug.in_(_THESE), _LIVING))
+_SLUGS_OF: Final = Question(
     sa.select(pair.c.slug, pair.c.mentor_id, pair.c.mentee_id)
     .where(sa.or_(pair.c.mentor_id.in_(_THESE), pair.c.mentee_id.in_(_THESE)), _LIVING)
     .order_by(pair.c.created_ms, pair.c.id)
 )
-_LOGINS: Final = (
+_LOGINS: Final = Question(
     sa.select(login.c.id, login.c.created_ms, login.c.last_used_ms, login.c.secret_hash, *_PERSON_COLUMNS)
     .join(person, person.c.id == login.c.person_id)
     .where(login.c.secret_hash.in_(_THESE), login.c.revoked_ms.is_(None))
 )
-_TOKENS: Final = sa.select(access_token).where(access_token.c.token_hash.in_(_THESE))
+_TOKENS: Final = Question(sa.select(access_token).where(access_token.c.token_hash.in_(_THESE)))
+_LOGINS_ALIVE: Final = Question(
+    sa.select(login.c.id).where(login.c.id.in_(_THESE), login.c.revoked_ms.is_(None))
+)
+_TOKENS_ALIVE: Final = Question(
+    sa.select(access_token.c.id).where(access_token.c.id.in_(_THESE), access_token.c.revoked_ms.is_(None))
+)
+_LATEST_CHANGE: Final = Question(sa.select(sa.func.max(audit.c.id)))
+_CHANGES: Final = Question(
+    sa.select(audit.c.id, audit.c.at_ms, audit.c.action, audit.c.person_id, pair.c.slug, audit.c.detail)
+    .outerjoin(pair, pair.c.id == audit.c.pair_id)
+    .where(audit.c.id > sa.bindparam("after"))
+    .order_by(audit.c.id)
+    .limit(CHANGES_MAX)
+)
+_ANYTHING: Final = Question(sa.select(sa.literal_column("1")))
 
 
 async def _person_where(connection: AsyncConnection, condition: sa.ColumnElement[bool]) -> Person | None:

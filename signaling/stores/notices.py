@@ -18,6 +18,7 @@ from rooms.session import Session
 from signaling.stores import appointments
 from signaling.stores.database import Database
 from signaling.stores.directory import ERASED_HOST, Person
+from signaling.stores.question import Question
 from signaling.stores.tables import notice, pair, person, session
 
 ReminderKind = Literal["reminder_24h", "reminder_1h", "reminder_10m"]
@@ -115,18 +116,10 @@ class Notices:
 
     async def lease(self, now_ms: int, until_ms: int, limit: int) -> list[Notice]:
         """The longest due, `limit` at most, for whoever asks until `until_ms`."""
-        due = sa.and_(
-            notice.c.state == "pending",
-            notice.c.kind.in_(KINDS),
-            notice.c.due_ms <= now_ms,
-            sa.or_(notice.c.leased_ms.is_(None), notice.c.leased_ms <= now_ms),
-        )
-        async with self._database.reading() as connection:  # no writer's turn for nothing
-            if await connection.scalar(sa.select(notice.c.id).where(due).limit(1)) is None:
-                return []
-        chosen = sa.select(notice.c.id).where(due).order_by(notice.c.due_ms, notice.c.id).limit(limit)
+        if not await self._database.ask(_ANY_DUE, now=now_ms):
+            return []  # no writer's turn for nothing
         async with self._database.writing() as connection:
-            ids = (await connection.scalars(chosen)).all()
+            ids = (await connection.scalars(_DUE.limit(limit), {"now": now_ms})).all()
             taken = await connection.execute(
                 sa.update(notice)
                 .where(notice.c.id.in_(ids))
@@ -235,51 +228,26 @@ class Notices:
     ) -> list[Upcoming]:
         """Confirmed sessions that start later than `after_ms` and not later than `until_ms`, were given their time at least
         `before_ms` before it, and of whose `seq` nobody has a notice of that kind. By id, `limit` at most behind `after`."""
-        known = sa.exists().where(
-            notice.c.subject == session.c.id, notice.c.seq == session.c.seq, notice.c.kind == kind
+        rows = await self._database.ask(
+            _UPCOMING,
+            kind=kind,
+            after_ms=after_ms,
+            until_ms=until_ms,
+            before_ms=before_ms,
+            after=after,
+            limit=limit,
         )
-        query = (
-            sa.select(session.c.id, session.c.seq, pair.c.slug, pair.c.mentor_id, pair.c.mentee_id)
-            .join(pair, pair.c.id == session.c.pair_id)
-            .where(
-                session.c.state == "confirmed",
-                session.c.due_ms.is_not(None),
-                session.c.start_ms > after_ms,
-                session.c.start_ms <= until_ms,
-                session.c.timed_ms <= session.c.start_ms - before_ms,
-                pair.c.removed_ms.is_(None),
-                ~known,
-                session.c.id > after,
-            )
-            .order_by(session.c.id)
-            .limit(limit)
-        )
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).all()
         return [Upcoming(id_, seq, slug, (mentor, mentee)) for id_, seq, slug, mentor, mentee in rows]
 
     async def rooms(self, *, after: str, limit: int) -> list[RoomPeople]:
         """Living rooms by slug, the first `limit` behind `after`."""
-        query = (
-            sa.select(pair.c.slug, pair.c.mentor_id, pair.c.mentee_id)
-            .where(pair.c.slug > after, pair.c.removed_ms.is_(None))
-            .order_by(pair.c.slug)
-            .limit(limit)
-        )
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = await self._database.ask(_LIVING, after=after, limit=limit)
         return [RoomPeople(slug, (mentor, mentee)) for slug, mentor, mentee in rows]
 
     async def waiting(self) -> Waiting:
         """For metrics."""
-        async with self._database.reading() as connection:
-            dead = await connection.scalar(
-                sa.select(sa.func.count()).select_from(notice).where(notice.c.state == "dead")
-            )
-            oldest = await connection.scalar(
-                sa.select(sa.func.min(notice.c.created_ms)).where(notice.c.state == "pending")
-            )
-        return Waiting(dead or 0, oldest)
+        [row] = await self._database.ask(_WAITING)
+        return Waiting(*row)
 
     async def clear(self, before_ms: int) -> int:
         """Removes what was made before then and is done with, in bounded steps; returns how many."""
@@ -326,6 +294,50 @@ class Notices:
 
 
 _UUID_CHARACTERS: Final = 36
+
+_DUE: Final = (
+    sa.select(notice.c.id)
+    .where(
+        notice.c.state == "pending",
+        notice.c.kind.in_(KINDS),
+        notice.c.due_ms <= sa.bindparam("now"),
+        sa.or_(notice.c.leased_ms.is_(None), notice.c.leased_ms <= sa.bindparam("now")),
+    )
+    .order_by(notice.c.due_ms, notice.c.id)
+)
+_ANY_DUE: Final = Question(_DUE.limit(1))
+_UPCOMING: Final = Question(
+    sa.select(session.c.id, session.c.seq, pair.c.slug, pair.c.mentor_id, pair.c.mentee_id)
+    .join(pair, pair.c.id == session.c.pair_id)
+    .where(
+        session.c.state == "confirmed",
+        session.c.due_ms.is_not(None),
+        session.c.start_ms > sa.bindparam("after_ms"),
+        session.c.start_ms <= sa.bindparam("until_ms"),
+        session.c.timed_ms <= session.c.start_ms - sa.bindparam("before_ms"),
+        pair.c.removed_ms.is_(None),
+        ~sa.exists().where(
+            notice.c.subject == session.c.id,
+            notice.c.seq == session.c.seq,
+            notice.c.kind == sa.bindparam("kind"),
+        ),
+        session.c.id > sa.bindparam("after"),
+    )
+    .order_by(session.c.id)
+    .limit(sa.bindparam("limit"))
+)
+_LIVING: Final = Question(
+    sa.select(pair.c.slug, pair.c.mentor_id, pair.c.mentee_id)
+    .where(pair.c.slug > sa.bindparam("after"), pair.c.removed_ms.is_(None))
+    .order_by(pair.c.slug)
+    .limit(sa.bindparam("limit"))
+)
+_WAITING: Final = Question(
+    sa.select(
+        sa.select(sa.func.count()).select_from(notice).where(notice.c.state == "dead").scalar_subquery(),
+        sa.select(sa.func.min(notice.c.created_ms)).where(notice.c.state == "pending").scalar_subquery(),
+    )
+)
 
 
 async def _people(connection: AsyncConnection, *ids: str) -> dict[str, Person]:

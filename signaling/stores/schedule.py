@@ -11,7 +11,6 @@ from typing import Final
 
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rooms import commands as c
 from rooms import schedule
@@ -20,9 +19,10 @@ from rooms.membership import RoomRecord
 from rooms.schedule import Appointment, Change, Rules
 from rooms.session import MINUTE_MS, Session
 from signaling.stores import appointments
-from signaling.stores.appointments import OPEN, Booking
+from signaling.stores.appointments import OPEN, OPEN_IN, Booking
 from signaling.stores.database import Database
 from signaling.stores.directory import room_record
+from signaling.stores.question import Question
 from signaling.stores.tables import pair, room_outbox, session
 
 PAST_SHOWN: Final = 50
@@ -59,6 +59,31 @@ class Present(Struct, frozen=True):
 
     in_room: frozenset[str]
     in_call: frozenset[str]
+
+
+_ROOMS_DUE: Final = Question(
+    sa.select(pair.c.slug)
+    .distinct()
+    .join(session, session.c.pair_id == pair.c.id)
+    .where(
+        OPEN,
+        sa.or_(session.c.due_ms <= sa.bindparam("due"), session.c.start_ms <= sa.bindparam("near")),
+        pair.c.slug > sa.bindparam("after"),
+    )
+    .order_by(pair.c.slug)
+    .limit(ROOMS_AT_ONCE)
+)
+
+_OLDEST: Final = (
+    sa.select(*(room_outbox.c[name] for name in ("id", "slug", "key", "body", "created_ms")))
+    .order_by(room_outbox.c.id)
+    .limit(sa.bindparam("limit"))
+)
+_PENDING: Final = Question(_OLDEST)
+_PENDING_ELSEWHERE: Final = Question(
+    _OLDEST.where(room_outbox.c.slug.not_in(sa.bindparam("without", expanding=True)))
+)
+_BACKLOG: Final = Question(sa.select(sa.func.count(room_outbox.c.id), sa.func.min(room_outbox.c.created_ms)))
 
 
 class Schedule:
@@ -181,8 +206,12 @@ class Schedule:
 
     async def next_of(self, slugs: Sequence[str]) -> dict[str, Session]:
         """Of each room the session that is under way, else the next."""
-        async with self._database.reading() as connection:
-            return await appointments.next_of(connection, slugs)
+        if not slugs:
+            return {}
+        return {
+            row.slug: appointments.read(row).session
+            for row in await self._database.ask(appointments.NEXT, slugs=slugs)
+        }
 
     # What time brings
 
@@ -190,32 +219,29 @@ class Schedule:
         """Rooms in which a session is near or under way, or time has something to do: by slug, the first ROOMS_AT_ONCE
         behind `after`."""
         now = self._now_ms()
-        due = sa.or_(session.c.due_ms <= now, session.c.start_ms <= now + self._rules.early_ms)
-        query = sa.select(pair.c.slug).distinct().join(session, session.c.pair_id == pair.c.id)
-        query = query.where(OPEN, due, pair.c.slug > after).order_by(pair.c.slug).limit(ROOMS_AT_ONCE)
-        async with self._database.reading() as connection:
-            return list((await connection.scalars(query)).all())
+        rows = await self._database.ask(_ROOMS_DUE, due=now, near=now + self._rules.early_ms, after=after)
+        return [slug for (slug,) in rows]
 
     async def observe(self, slug: str, present: Present | None) -> list[Change]:
         """What time brings, and who is there (`schedule.observe_room`). The writer's turn is only taken for a change."""
-        async with self._database.reading() as connection:
-            if not any(changed for _, changed in await self._observed(connection, slug, present)):
-                return []
+        ahead = [appointments.read(row) for row in await self._database.ask(OPEN_IN, slug=slug)]
+        if not any(changed for _, changed in self._observed(ahead, present)):
+            return []
         made: list[Change] = []
         async with self._database.writing() as connection:
             now = self._now_ms()
-            for before, change in await self._observed(connection, slug, present):
+            ahead = await appointments.find(connection, pair.c.slug == slug, OPEN)
+            for before, change in self._observed(ahead, present):
                 if change is not None:
                     keys = self._keys(change)
                     await appointments.write(connection, before, change, keys, now, self._rules)
                     made.append(change)
         return made
 
-    async def _observed(
-        self, connection: AsyncConnection, slug: str, present: Present | None
+    def _observed(
+        self, ahead: Sequence[Appointment], present: Present | None
     ) -> list[tuple[Appointment, Change | None]]:
-        """Each open session of the room with what becomes of it; None where that is nothing."""
-        ahead = await appointments.find(connection, pair.c.slug == slug, OPEN)
+        """Each open session of a room with what becomes of it; None where that is nothing."""
         now = self._now_ms()
         if present is None:
             changes = [schedule.settle(one, now, self._rules) for one in ahead]
@@ -273,14 +299,12 @@ class Schedule:
 
     async def pending(self, limit: int, without: Sequence[str] = ()) -> list[Pending]:
         """In the order in which they happened, but those of the rooms `without`."""
-        kept = room_outbox.c
-        columns = (kept.id, kept.slug, kept.key, kept.body, kept.created_ms)
-        query = sa.select(*columns).order_by(room_outbox.c.id).limit(limit)
         if without:
-            query = query.where(room_outbox.c.slug.not_in(list(without)))
-        async with self._database.reading() as connection:
-            now = self._now_ms()
-            return [Pending(*row, now - row.created_ms) for row in await connection.execute(query)]
+            rows = await self._database.ask(_PENDING_ELSEWHERE, limit=limit, without=list(without))
+        else:
+            rows = await self._database.ask(_PENDING, limit=limit)
+        now = self._now_ms()
+        return [Pending(*row, now - row.created_ms) for row in rows]  # type: ignore[call-arg]
 
     async def sent(self, ids: Sequence[int]) -> None:
         """These are in their logs."""
@@ -288,9 +312,8 @@ class Schedule:
             await connection.execute(sa.delete(room_outbox).where(room_outbox.c.id.in_(list(ids))))
 
     async def backlog(self) -> Backlog:
-        query = sa.select(sa.func.count(room_outbox.c.id), sa.func.min(room_outbox.c.created_ms))
-        async with self._database.reading() as connection:
-            return Backlog(*(await connection.execute(query)).one())
+        [row] = await self._database.ask(_BACKLOG)
+        return Backlog(*row)
 
     def _keys(self, change: Change) -> list[str]:
         return [self._new_id() for _ in change.events]
