@@ -65,27 +65,47 @@ describe('K2, K3: what to do with a signal', () => {
   });
 
   it('K3: an answer counts only for the offer that stands', () => {
-    const waiting = offering(negotiation(true), 1);
+    const waiting = offering(negotiation(true), 1, '');
     expect(hear(waiting, answer(1, 0))[1]).toEqual([]);
     expect(hear(waiting, answer(1, 1))[1]).toMatchObject([{ do: 'accept_answer' }]);
   });
 
   it('K3: in glare the polite side gives way, the impolite one insists', () => {
-    const polite = offering(negotiation(true), 0);
+    const polite = offering(negotiation(true), 0, '');
     expect(hear(polite, offer(1, 0))[1]).toMatchObject([
       { do: 'give_way', fresh: true },
       { do: 'accept_offer' },
     ]);
-    const impolite = offering(negotiation(false), 0);
+    const impolite = offering(negotiation(false), 0, '');
     const [insisting, again] = hear(impolite, offer(1, 0), candidates(2, 0, 'ignored'));
     expect(again, 'its own may have been lost between two sockets').toEqual([{ do: 'repeat_offer' }]);
     const [, settled] = hear(insisting, answer(3, 0));
     expect(settled).toMatchObject([{ do: 'accept_answer' }]);
   });
 
+  it('K3: an offer that is said again is answered again, and costs nothing that was offered since then', () => {
+    const theirs = 'o=- 7 2 IN IP4 127.0.0.1\r\nm=audio\r\n';
+    for (const polite of [true, false]) {
+      const [agreed] = hear(negotiation(polite), offer(1, 0, theirs));
+      const own = offering(agreed, 0, 'm=audio\r\nm=video\r\n');
+      const [standing, again] = hear(own, offer(2, 0, `${theirs}a=candidate:1\r\n`));
+      expect(again).toEqual([{ do: 'repeat_answer' }]);
+      expect(standing).toMatchObject({ offered: 0, ignored: null });
+      const [, glare] = hear(own, offer(2, 0, theirs.replace(' 2 ', ' 3 ')));
+      expect(glare[0]?.do).toBe(polite ? 'give_way' : 'repeat_offer');
+    }
+  });
+
+  it('K3: an answer with fewer sections than our offer answers an older one', () => {
+    const waiting = offering(negotiation(true), 0, 'm=audio\r\nm=video\r\n');
+    const said = (sdp: string) => signal({ seq: 1, gen: 0, description: { type: 'answer', sdp } });
+    expect(hear(waiting, said('m=audio\r\n'))[1]).toEqual([]);
+    expect(hear(waiting, said('m=audio\r\nm=video\r\n'))[1]).toMatchObject([{ do: 'accept_answer' }]);
+  });
+
   it('K3: a polite restart that loses the glare is remembered', () => {
     const [agreed] = hear(negotiation(true), offer(1, 0));
-    const restarting = offering(agreed, offerGeneration(agreed, true));
+    const restarting = offering(agreed, offerGeneration(agreed, true), '');
     expect(hear(restarting, offer(2, 0))[1]).toMatchObject([
       { do: 'give_way', fresh: false, restartLost: true },
       {},
@@ -99,7 +119,7 @@ describe('K2, K3: what to do with a signal', () => {
   });
 
   it('two who both insist meet after all, and the ignored candidates are not lost', () => {
-    const [insisting] = hear(offering(negotiation(false), 0), offer(1, 0), candidates(2, 0, 'a'));
+    const [insisting] = hear(offering(negotiation(false), 0, ''), offer(1, 0), candidates(2, 0, 'a'));
     expect(relent(insisting)[1]).toMatchObject([
       { do: 'give_way' },
       { do: 'accept_offer' },
@@ -139,7 +159,7 @@ class Side {
       return;
     }
     const gen = offerGeneration(this.n, restart);
-    this.n = offering(this.n, gen);
+    this.n = offering(this.n, gen, '');
     this.#own = { sdp: `${this.name}${this.#offers++}`, gen };
     this.outbox.push(offer(++this.#seq, gen, this.#own.sdp), candidates(++this.#seq, gen, this.name));
   }

@@ -16,6 +16,10 @@ export interface Negotiation {
   seen: number;
   /** The generation of our offer that has no answer yet. */
   offered: number | null;
+  /** How many sections it has: its answer has as many (RFC 3264 §6), and a repeated answer to an older offer may not. */
+  sections: number;
+  /** The origin of the last offer that we took: one with the same origin is the same offer (RFC 3264 §8). */
+  taken: string | null;
   /** The remote side's offer that we did not take because ours stands (we are impolite), and what followed it. */
   ignored: { gen: number; description: Description; candidates: Candidate[] } | null;
   /** Candidates whose description is not there yet. */
@@ -26,6 +30,8 @@ export type Decision =
   /** Forget our own offer: `fresh` says that nothing was ever agreed, so a new connection is simplest and safest. */
   | { do: 'give_way'; fresh: boolean; restartLost: boolean }
   | { do: 'accept_offer'; gen: number; description: Description }
+  /** They said once more what we have answered: our answer may be lost, and what we offered since then stands. */
+  | { do: 'repeat_answer' }
   | { do: 'accept_answer'; gen: number; description: Description }
   | { do: 'add_candidates'; candidates: Candidate[] }
   /** Say our offer once more: the other side may have been between two sockets when it came. */
@@ -38,7 +44,17 @@ export const HELD_CANDIDATES_BOUND = 256;
 export const GENERATIONS_BOUND = 1_000;
 
 export function negotiation(polite: boolean): Negotiation {
-  return { polite, lastSeq: -1, settled: -1, seen: 0, offered: null, ignored: null, held: [] };
+  return {
+    polite,
+    lastSeq: -1,
+    settled: -1,
+    seen: 0,
+    offered: null,
+    sections: 0,
+    taken: null,
+    ignored: null,
+    held: [],
+  };
 }
 
 /** K3: whoever offers a restart uses the greatest generation seen + 1; any other offer stays in its generation. */
@@ -46,8 +62,16 @@ export function offerGeneration(n: Negotiation, restart: boolean): number {
   return restart ? n.seen + 1 : Math.max(n.settled, 0);
 }
 
-export function offering(n: Negotiation, gen: number): Negotiation {
-  return { ...n, offered: gen, seen: Math.max(n.seen, gen) };
+export function offering(n: Negotiation, gen: number, sdp: string): Negotiation {
+  return { ...n, offered: gen, sections: sectionsOf(sdp), seen: Math.max(n.seen, gen) };
+}
+
+function sectionsOf(sdp: string): number {
+  return sdp.match(/^m=/gm)?.length ?? 0;
+}
+
+function originOf(sdp: string): string | null {
+  return sdp.match(/^o=.*/m)?.[0] ?? null;
 }
 
 export function receive(n: Negotiation, signal: SignalPush): [Negotiation, Decision[]] {
@@ -63,11 +87,14 @@ function receiveDescription(
   description: Description,
 ): [Negotiation, Decision[]] {
   if (description.type === 'answer') {
-    if (n.offered === null || gen !== n.offered) return [n, []];
+    if (n.offered === null || gen !== n.offered || sectionsOf(description.sdp) !== n.sections) return [n, []];
     return settle({ ...n, offered: null }, gen, [{ do: 'accept_answer', gen, description }]);
   }
   if (description.type !== 'offer' || gen < n.settled) return [n, []];
-  if (n.offered === null) return settle(n, gen, [{ do: 'accept_offer', gen, description }]);
+  const origin = originOf(description.sdp);
+  if (gen === n.settled && origin !== null && origin === n.taken) return [n, [{ do: 'repeat_answer' }]];
+  if (n.offered === null)
+    return settle({ ...n, taken: origin }, gen, [{ do: 'accept_offer', gen, description }]);
   // Glare: both have offered. The impolite side insists, the polite one gives way.
   if (!n.polite) {
     const ignoring = { ...n, ignored: { gen, description, candidates: [] } };
@@ -78,7 +105,7 @@ function receiveDescription(
 
 function giveWay(n: Negotiation, gen: number, description: Description): [Negotiation, Decision[]] {
   const restartLost = n.offered !== null && n.offered > gen;
-  return settle({ ...n, offered: null }, gen, [
+  return settle({ ...n, offered: null, taken: originOf(description.sdp) }, gen, [
     { do: 'give_way', fresh: n.settled < 0, restartLost },
     { do: 'accept_offer', gen, description },
   ]);

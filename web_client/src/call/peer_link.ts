@@ -312,7 +312,8 @@ export class PeerLink {
     const gen = offerGeneration(this.#negotiation, restart);
     if (polite && settled >= 0 && !restart) this.#proposal = await this.#pc.createOffer();
     else await this.#setLocal(gen);
-    this.#negotiation = offering(this.#negotiation, gen);
+    const { sdp = '' } = this.#proposal ?? this.#pc.localDescription ?? {};
+    this.#negotiation = offering(this.#negotiation, gen, sdp);
     this.#sendDescription(gen);
     this.#repeatLater(REPEAT_MS);
   }
@@ -351,6 +352,9 @@ export class PeerLink {
           break;
         case 'accept_answer':
           await this.#agree(decision.gen, decision.description);
+          break;
+        case 'repeat_answer':
+          this.#repeatAnswer();
           break;
         case 'repeat_offer':
           this.#repeatOffer();
@@ -410,8 +414,13 @@ export class PeerLink {
     else await this.#offerMissingTransceivers();
   }
 
-  #sendDescription(gen: number): void {
-    const description = this.#proposal ?? this.#pc.localDescription;
+  /** Where an offer of ours has been answered since then, theirs was, too. */
+  #repeatAnswer(): void {
+    const current = this.#pc.currentLocalDescription;
+    if (current?.type === 'answer') this.#sendDescription(this.#negotiation.settled, current);
+  }
+
+  #sendDescription(gen: number, description = this.#proposal ?? this.#pc.localDescription): void {
     if (description === null) return;
     const { type, sdp = '' } = description;
     if (type === 'rollback') return;
