@@ -70,8 +70,10 @@ function sectionsOf(sdp: string): number {
   return sdp.match(/^m=/gm)?.length ?? 0;
 }
 
+/** With the number of sections, since aiortc's origin is the second in which it offers. */
 function originOf(sdp: string): string | null {
-  return sdp.match(/^o=.*/m)?.[0] ?? null;
+  const origin = sdp.match(/^o=.*/m)?.[0];
+  return origin === undefined ? null : `${origin} ${sectionsOf(sdp)}`;
 }
 
 export function receive(n: Negotiation, signal: SignalPush): [Negotiation, Decision[]] {
