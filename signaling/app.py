@@ -34,6 +34,7 @@ from signaling.addresses import Addresses, AddressRate
 from signaling.api import Api
 from signaling.check import durability, ice_servers, relay_set_up
 from signaling.data_folder import DataFolder
+from signaling.departures import Departures
 from signaling.door import Door
 from signaling.front import Front
 from signaling.housekeeping import Housekeeping
@@ -135,10 +136,12 @@ class Node:
         name = uuid.uuid4().hex[:12]
         self.hub = Hub(name, room_log, self.channels.subscribe, self.channels.unsubscribe)
         self.metrics.rooms.set_function(self.hub.count)
+        departures = Departures()
         self.nodes = Nodes(
             name,
             self.registry,
             Registry(self.beating),
+            departures=departures,
             lease_ms=settings.node_lease_ms,
             sockets_per_person=settings.sockets_per_person,
             subscribe=self.channels.subscribe,
@@ -195,6 +198,7 @@ class Node:
             ),
             ice=partial(_ice_shown, ice),
             echoes=self.echoes,
+            departures=departures,
             on_people=self.timekeeper.hint,
             now_ms=now_ms,
             new_id=lambda: str(uuid.uuid4()),
@@ -258,8 +262,6 @@ class Node:
         )
         self.nodes.on_late = self.sockets.ask_to_resume
         self.nodes.on_left = self.service.disconnected
-        self.nodes.on_missed = self.service.missed
-        self.nodes.on_replaced = self.service.replaced
         self.web = Web(
             api=Api(
                 door=door,

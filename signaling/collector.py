@@ -23,11 +23,18 @@ EVERYTHING_EVERY_S = 86_400.0
 
 def begin() -> None:
     """What is there now stays to the end."""
-    gc.collect()
-    gc.freeze()
     gc.set_threshold(*THRESHOLDS)
     if _collected not in gc.callbacks:
         gc.callbacks.append(_collected)
+    _look_at_everything()
+
+
+def _look_at_everything() -> None:
+    """Twice: Python waits with the next full collection until a quarter as much is new as the last one left, and the second
+    leaves nothing."""
+    gc.unfreeze()
+    gc.collect()
+    gc.collect()
 
 
 def _collected(phase: str, info: dict[str, int]) -> None:
@@ -42,6 +49,5 @@ async def run(is_quiet: Callable[[], bool]) -> NoReturn:
     while True:
         await asyncio.sleep(LOOK_S)
         if loop.time() > since_s + EVERYTHING_EVERY_S and is_quiet():
-            gc.unfreeze()
-            gc.collect()
+            _look_at_everything()
             since_s = loop.time()

@@ -5,7 +5,7 @@ blinked, thousands whose proxy was restarted. Nothing is written for them, and n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -30,11 +30,13 @@ class Departure(Struct):
 
 
 class Departures:
-    """`due` is called with each one once its moment is over. How many there may be is for those to bound who add."""
+    """`on_due` is called with each one once its moment is over. How many there may be is for those to bound who add."""
 
-    def __init__(self, due: Callable[[Departure], None]) -> None:
-        self._due = due
+    on_due: Callable[[Departure], None]
+
+    def __init__(self) -> None:
         self._gone: dict[str, Departure] = {}
+        self._of: dict[str, list[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -42,6 +44,10 @@ class Departures:
 
     def __contains__(self, socket: object) -> bool:
         return socket in self._gone
+
+    def of(self, person: str) -> Sequence[str]:
+        """The sockets of somebody that have just gone."""
+        return tuple(self._of.get(person, ()))
 
     def add(self, person: str, socket: str, peers: list[tuple[RoomRecord, str]], at_ms: int) -> None:
         """One that is told twice has its first moment, and all that it was told of."""
@@ -51,18 +57,23 @@ class Departures:
             known.registered = True
             return
         self._gone[socket] = Departure(person, socket, peers, at_ms, loop.time())
+        self._of.setdefault(person, []).append(socket)
         if self._timer is None:
             self._timer = loop.call_later(MOMENT_S, self._look)
 
-    def replaced(self, socket: str) -> None:
-        """The registry has let go of it for a newer one."""
+    def unregistered(self, socket: str) -> None:
+        """The registry has let go of it."""
         if known := self._gone.get(socket):
             known.registered = False
 
     def hurry(self, socket: str) -> None:
         """Somebody has asked for it in vain: its moment is over."""
         if known := self._gone.pop(socket, None):
-            self._due(known)
+            others = self._of[known.person]
+            others.remove(socket)
+            if not others:
+                del self._of[known.person]
+            self.on_due(known)
 
     def hurry_all(self) -> None:
         """No moment for anybody any more."""

@@ -16,6 +16,7 @@ import structlog
 from rooms.errors import RoomError, Unavailable
 from rooms.pushes import ReplacedPush
 from signaling.connection import Connection
+from signaling.departures import Departures
 from signaling.stores.registry import Arrival, Beat, Registry, node_channel, person_channel
 
 log = structlog.get_logger()
@@ -38,8 +39,7 @@ class Nodes:
     What it tells: `on_presence(person, online)` of every change that this node causes, `on_due(slugs)` of rooms
     that time has something to do for, `on_lost()` after other nodes died, `on_access(person)` that somebody's log-ins
     changed, `on_late()` that the others may have counted this node dead, `on_left(connection)` that a socket which is gone
-    may still be registered, `on_replaced(socket)` that one which is gone is not, and `on_missed(socket)` that something was
-    said to one that is not here."""
+    may still be registered."""
 
     def __init__(
         self,
@@ -49,10 +49,12 @@ class Nodes:
         *,
         lease_ms: int,
         sockets_per_person: int,
+        departures: Departures,
         subscribe: Callable[[str], Awaitable[None]],
         unsubscribe: Callable[[str], None],
     ) -> None:
         self.node = node
+        self._departures = departures
         self.alive: frozenset[str] = frozenset({node})
         self._registry = registry
         self._beats = beats
@@ -77,8 +79,6 @@ class Nodes:
         self.on_access: Callable[[str], None]
         self.on_late: Callable[[], None]
         self.on_left: Callable[[Connection], None]
-        self.on_missed: Callable[[str], None]
-        self.on_replaced: Callable[[str], None]
 
     # Sockets of this node
 
@@ -124,9 +124,12 @@ class Nodes:
 
     async def _register(self, connection: Connection, since: int | None = None) -> Arrival:
         identity = connection.identity
+        gone = self._departures.of(identity.person)
         arrival = await self._registry.connect(
-            identity.person, connection.id, self.node, identity.device, self.alive, self._most, since
+            identity.person, connection.id, self.node, identity.device, self.alive, self._most, since, gone
         )
+        for socket in gone:
+            self._departures.unregistered(socket)
         if arrival.since is not None:
             self._since[connection.id] = arrival.since
         return arrival
@@ -159,13 +162,11 @@ class Nodes:
             if there := self._connections.get(socket.decode()):
                 there.send(frame)
             else:
-                self.on_missed(socket.decode())
+                self._departures.hurry(socket.decode())  # who said it has to see that they are away
         elif kind == b"K":
             dismissed, _, reason = body.partition(b" ")
             if there := self._connections.get(dismissed.decode()):
                 there.dismiss(ReplacedPush(reason="too_many" if reason == b"too_many" else "device"))
-            else:
-                self.on_replaced(dismissed.decode())
         elif kind == b"N":
             for connection in self.of_person(_person(channel)):
                 connection.send(body)

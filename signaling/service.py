@@ -104,6 +104,9 @@ class Rates(Struct, frozen=True):
     page_bytes: int
 
 
+Known = tuple[int, Live]
+"""A room's live value and its version."""
+
 DONE = Reply(pack(p.Done(ok=True)))
 
 
@@ -126,6 +129,7 @@ class Service:
         rules: CallRules,
         ice: Callable[[str, p.Policy | None], p.IceShown],
         echoes: EchoPeers,
+        departures: Departures,
         on_people: Callable[[Session | None], None],
         now_ms: Callable[[], int],
         new_id: Callable[[], str],
@@ -148,7 +152,8 @@ class Service:
         # Where each socket has, or may have, a peer: a join of unknown outcome is taken back, too.
         self._entered: dict[str, dict[str, tuple[RoomRecord, str]]] = {}
         self._typing: dict[tuple[str, str], asyncio.TimerHandle] = {}
-        self._departures = Departures(self._departed)
+        self._departures = departures
+        departures.on_due = self._departed
         self._leaves = Unfinished()
         self._leaving = asyncio.Semaphore(LEAVES_AT_ONCE)
         self._to_leave = 0
@@ -238,14 +243,14 @@ class Service:
         def enter(live: Live) -> Decision:
             return Decision(presence.enter(live, arrived))
 
-        swap = None
-        if known := _known(resident):
+        known, swap = _known(resident), None
+        if known:
             decision = self._decide(record, known[1], enter)
             if decision.live != known[1] and not decision.events:
                 swap = LiveSwap(known[0], live_values.encode(decision.live))
         found = await self._log.resume(record.slug, seen, limit, self._rates.page_bytes, swap)
-        if swap and found.swapped:
-            await self._decided(record.slug, swap.seen, found.version, decision)
+        if known and found.swapped:
+            await self._decided(record.slug, known, found.version, decision)
         else:
             await self._commit(record, enter)
         return found
@@ -415,7 +420,7 @@ class Service:
         if target.node == self._node:
             there = self._nodes.connection(target.socket)
             if there is None:
-                self.missed(target.socket)
+                self.away_now(target.socket)
                 raise PeerAway
             there.send(frame)
             return DONE
@@ -533,12 +538,8 @@ class Service:
         peers = list(self._entered.pop(connection.id, {}).values())
         self._departures.add(connection.identity.person, connection.id, peers, self._now_ms())
 
-    def replaced(self, socket: str) -> None:
-        """The registry has let go of a socket for a newer one."""
-        self._departures.replaced(socket)
-
-    def missed(self, socket: str) -> None:
-        """Something was to be said to a socket that is not here: who said it has to see that its person is away."""
+    def away_now(self, socket: str) -> None:
+        """A socket has gone, and for its person there is no moment: somebody has to see that they are away."""
         self._departures.hurry(socket)
 
     def _departed(self, gone: Departure) -> None:
@@ -639,7 +640,7 @@ class Service:
             except Stale:
                 known = None
                 continue
-            await self._decided(slug, version, written.version, decision)
+            await self._decided(slug, known, written.version, decision)
             return decision.live
         raise Conflict("Too many people are doing the same thing; please try again.")
 
@@ -648,10 +649,10 @@ class Service:
         settled = calls.settle(live, record.slug, members, self._lost_at, self._now_ms(), self._rules)
         return settled.then(decide(settled.live))
 
-    async def _decided(self, slug: str, seen: int, version: int, decision: Decision) -> None:
-        """A step from the version `seen` is written, and made this version."""
+    async def _decided(self, slug: str, known: Known, version: int, decision: Decision) -> None:
+        """A step from what was known is written, and made this version."""
+        seen, before = known
         if resident := self._hub.resident(slug):
-            before = resident.live
             self._hub.show_live(resident, version, decision.live)
             if _people(before) != _people(decision.live):
                 self._on_people(resident.session)
@@ -778,7 +779,7 @@ def _persons(record: RoomRecord) -> tuple[str, ...]:
     return tuple(member.person for member in record.members)
 
 
-def _known(resident: Resident) -> tuple[int, Live] | None:
+def _known(resident: Resident) -> Known | None:
     """The newest live value that this node has heard of; None while it does not hear the room."""
     return (resident.version, resident.live) if resident.waiting is None else None
 

@@ -496,9 +496,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         return packets.event("goaway", packets.pack(p.GoawayPush(in_ms=left_ms, reason="drain")))
 
     def ask_to_resume(self) -> None:
-        """Closes every socket without a word: clients come back and say where they were (R2, L5, K5)."""
-        ended = Slices[SocketConnection](lambda connection: connection.socket.end())
+        """Closes every socket without a word: clients come back and say where they were (R2, L5, K5). The others have seen
+        them go, so nobody is back before it was noticed."""
+        ended = Slices[SocketConnection](self._begin_anew)
         ended.add(self._connections.values())
+
+    def _begin_anew(self, connection: SocketConnection) -> None:
+        connection.socket.end()
+        self._service.away_now(connection.id)
 
     async def emptied(self, within_s: float) -> bool:
         """Waits until nobody is connected, at most `within_s`."""

@@ -3,7 +3,8 @@
 -- KEYS  1 sockets of the person (socket -> "node device milliseconds")  2 channel of the person
 --       3 what rings for the person (room -> frame)
 -- ARGV  1 socket  2 node  3 device  4 greatest number of sockets
---       5 milliseconds of its first arrival, 0 if this is it  6… nodes that are alive
+--       5 milliseconds of its first arrival, 0 if this is it  6 number of sockets that have just gone  7… those sockets,
+--       then the nodes that are alive
 -- Answers {1 if the person had a live socket before, milliseconds of its arrival, 0 if a newer socket of the device has
 -- replaced it, frames of what rings now}. Those that have to go hear it on the channel.
 
@@ -11,8 +12,9 @@ local now = redis.call('TIME')
 local ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
 local arrived = tonumber(ARGV[5])
 if arrived == 0 then arrived = ms end
-local alive = {}
-for i = 6, #ARGV do alive[ARGV[i]] = true end
+local gone, alive, first_node = {}, {}, 7 + tonumber(ARGV[6])
+for i = 7, first_node - 1 do gone[ARGV[i]] = true end
+for i = first_node, #ARGV do alive[ARGV[i]] = true end
 
 local function dismiss(socket, reason)
   redis.call('HDEL', KEYS[1], socket)
@@ -29,7 +31,9 @@ for i = 1, #all, 2 do
     redis.call('HDEL', KEYS[1], all[i])
   else
     before = 1
-    if device == ARGV[3] and tonumber(since) > arrived then
+    if gone[all[i]] then
+      redis.call('HDEL', KEYS[1], all[i])
+    elseif device == ARGV[3] and tonumber(since) > arrived then
       replaced = true
     elseif device == ARGV[3] then
       dismiss(all[i], 'device')

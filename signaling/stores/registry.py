@@ -93,12 +93,14 @@ class Registry:
         alive: Collection[str],
         most: int,
         since: int | None = None,
+        gone: Sequence[str] = (),
     ) -> Arrival:
         """Registers a socket and dismisses those it replaces (R3, and more than `most`). With `since`, what an earlier
-        arrival said, it is registered again: that puts right what a store that was rolled back has forgotten."""
+        arrival said, it is registered again: that puts right what a store that was rolled back has forgotten. Those that
+        have just `gone` are let go of; their person was online until now."""
         channel = person_channel(person)
         keys = [f"{channel}:sockets", channel, f"{channel}:ringing"]
-        words: list[Word] = [socket, node, device.lower(), most, since or 0, *alive]
+        words: list[Word] = [socket, node, device.lower(), most, since or 0, len(gone), *gone, *alive]
         online, at, ringing = await self._connect(keys, words)
         return Arrival(was_online=bool(online), since=int(at) or None, ringing=tuple(ringing))
 

@@ -52,6 +52,18 @@ async def test_R3_a_device_has_one_socket(door: Door) -> None:
     assert await door.sockets() == {"s2"}
 
 
+async def test_R2_sockets_that_have_just_gone_take_nobodys_place(door: Door) -> None:
+    for number in range(MOST):
+        await door.come(f"s{number}", f"d{number}")
+    gone = [f"s{number}" for number in range(1, MOST)]
+    arrival = await door.registry.connect(door.person, "new", "n1", "d", ALIVE, MOST, gone=gone)
+    assert arrival.was_online
+    assert await door.sockets() == {"s0", "new"}
+    back = await door.registry.connect(door.person, "back", "n1", "d", ALIVE, MOST, gone=["s0", "new"])
+    assert back.was_online, "until now: nobody was told otherwise"
+    assert await door.sockets() == {"back"}
+
+
 async def test_R3_a_socket_that_missed_its_dismissal_learns_of_it(door: Door) -> None:
     first = await door.come("s1", "d1")
     second = await door.come("s2", "d1", "n2")

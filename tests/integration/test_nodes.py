@@ -12,6 +12,7 @@ import pytest
 from rooms.errors import Unavailable
 from rooms.pushes import ReplacedPush, RevokedPush
 from signaling.connection import Identity
+from signaling.departures import Departures
 from signaling.nodes import Nodes
 from signaling.stores.redis_client import connect
 from signaling.stores.registry import Registry, person_channel
@@ -67,6 +68,7 @@ def node(store: Store, name: str) -> Nodes:
         registry,
         lease_ms=LEASE_MS,
         sockets_per_person=8,
+        departures=Departures(),
         subscribe=nothing,
         unsubscribe=lambda _: None,
     )
@@ -171,6 +173,7 @@ async def test_R1_whose_channel_cannot_be_heard_leaves_nothing_in_the_books(stor
         registry,
         lease_ms=LEASE_MS,
         sockets_per_person=8,
+        departures=Departures(),
         subscribe=deaf,
         unsubscribe=given_up.append,
     )
