@@ -51,7 +51,7 @@ REPAIR_BYTES = 1_048_576
 REPAIRS_MAX = 64
 """Rooms that are compared with their log at once; the others wait their turn."""
 
-HEADS_EVERY_S = 3.5
+HEADS_EVERY_S = 4.0
 """How often it is asked where each room stands. With `IN_FLIGHT_S` below the 5 s in which a lost last message is noticed."""
 
 HEADS_BATCH = 256

@@ -66,7 +66,9 @@ DECIDE_TRIES = 5
 """How often a decision is made again because another node was faster, before it counts as a conflict."""
 
 RECHECK_CALL_MS = 60_000
-"""A room with somebody in it is looked at this often even if nothing is due: its node may have died without a word."""
+RECHECK_ROOM_MS = 300_000
+"""A room with a call, or with somebody in it, is looked at this often even if nothing is due: its node may have died without a
+word. Whoever is there has heard so from the other nodes at once, and what is written then has the time of the death."""
 
 LEAVES_MAX = 20_000
 """Sockets and peers that may wait for the store to be taken back. None is ever given up: a socket's entry on a node that
@@ -498,7 +500,7 @@ class Service:
         await self._commit(record or RoomRecord(slug, "", ()), Decision)
 
     async def attend(self, slugs: Sequence[str]) -> None:
-        """As `settle`, of rooms that are due. Each with somebody in it is once a minute, and mostly nothing has happened:
+        """As `settle`, of rooms that are due. Each with somebody in it is now and then, and mostly nothing has happened:
         then there is only to say when to look again, for all at once. Raises `Unavailable`; they stay due then."""
         quiet = {slug: at for slug in slugs if (at := self._quiet_until(slug)) is not None}
         if quiet:
@@ -692,8 +694,10 @@ class Service:
 
     def _wake_at(self, live: Live) -> int | None:
         due = calls.deadline(live, self._rules)
-        recheck = self._now_ms() + RECHECK_CALL_MS if live.peers or live.call else None
-        return min((at for at in (due, recheck) if at is not None), default=None)
+        if not live.peers and not live.call:
+            return due
+        recheck = self._now_ms() + (RECHECK_CALL_MS if live.call else RECHECK_ROOM_MS)
+        return recheck if due is None else min(due, recheck)
 
     async def _tell(self, slug: str, notice: Notice, ring_ms: int) -> None:
         """All sockets of that person hear it, and while it rings those that come later, too (K1)."""

@@ -20,7 +20,7 @@ CLAIM_KEY_S = 60
 
 DUE_MAX = 256
 """Rooms that one beat takes at most; the others wait for the next beat, a second later. A room takes about two milliseconds,
-and each that somebody is in comes round once a minute: enough for more rooms than a node has sockets for."""
+and each with a call comes round once a minute: enough for more rooms than a node has sockets for."""
 
 
 class Beat(Struct, frozen=True):
