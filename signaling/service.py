@@ -67,8 +67,8 @@ DECIDE_TRIES = 5
 
 RECHECK_CALL_MS = 60_000
 RECHECK_ROOM_MS = 300_000
-"""A room with a call, or with somebody in it, is looked at this often even if nothing is due: its node may have died without a
-word. Whoever is there has heard so from the other nodes at once, and what is written then has the time of the death."""
+"""A room with a call, or with somebody in it, is looked at this often even if nothing is due: its node may have died without
+a word. Whoever is there has heard so from the other nodes at once, and what is written then has the time of the death."""
 
 LEAVES_MAX = 20_000
 """Sockets and peers that may wait for the store to be taken back. None is ever given up: a socket's entry on a node that
