@@ -120,12 +120,14 @@ class MovedPush(Sent, frozen=True):
 
 
 class SignalPush(Sent, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """K2: `from` and `from_leg` are the server's word, never the sender's."""
+    """K2: `from` and `from_leg` are the server's word, never the sender's. `to_leg` (an addition): a socket may be handed
+    what is for a leg that is not its own any more, or not yet."""
 
     room: str
     call: str
     from_: str
     from_leg: int
+    to_leg: int
     seq: int
     gen: int
     description: Description | None = None

@@ -413,6 +413,7 @@ class Service:
             call=command.call,
             from_=me.peer,
             from_leg=me.leg,
+            to_leg=command.to_leg,
             seq=command.seq,
             gen=command.gen,
             description=command.description,

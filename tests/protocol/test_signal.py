@@ -41,6 +41,7 @@ async def test_K2_a_signal_is_stamped_and_carried_unchanged(connect: Fleet, pair
         "call": two.call,
         "from": two.peers[two.caller],
         "from_leg": two.legs[two.caller],
+        "to_leg": two.legs[two.callee],
         "seq": 3,
         "gen": 2,
         "description": offer,
@@ -93,6 +94,23 @@ async def test_K2_a_peer_that_is_away_cannot_be_signalled(connect: Fleet, pair: 
     await two.caller.next_push("peer", {"peer": peer, "state": "here"})
     await two.caller.done("call.signal", two.signal(two.caller, seq=1))
     assert (await back.next_push("call.signal"))["seq"] == 1
+
+
+async def test_K2_who_is_loaded_anew_can_tell_what_was_for_the_leg_before(connect: Fleet, pair: Pair) -> None:
+    """Until it joins the call anew the server cannot know whether it still holds its connections (K1a, K5)."""
+    two = await InCall.begin(pair.room, await connect(pair.mentor), await connect(pair.mentee))
+    old = two.legs[two.callee]
+    back = await connect(pair.mentee, device=two.callee.device)
+    await join(back, pair.room)
+    await two.caller.done("call.signal", two.signal(two.caller, seq=1))
+    assert (await back.next_push("call.signal"))["to_leg"] == old
+    new = (await call(back, pair.room, call=two.call))["leg"]
+    error = await two.caller.refused("call.signal", two.signal(two.caller, seq=2))
+    assert (error["code"], error["current"]) == ("gone", {"leg": new})
+    await two.caller.next_push("peer", {"peer": two.peers[two.callee], "leg": new})
+    await two.caller.done("call.signal", two.signal(two.caller, seq=3, to_leg=new))
+    assert (await back.next_push("call.signal", {"seq": 3}))["to_leg"] == new
+    assert [push["seq"] for push in back.all("call.signal")] == [1, 3]
 
 
 async def test_K2_whoever_is_held_signals_for_is_told_to_be_away_and_here(connect: Fleet, pair: Pair) -> None:

@@ -128,6 +128,7 @@ async def test_K2_a_signal_reaches_the_other_node(
     await two.caller.done("call.signal", {**signal, "seq": 0, "gen": 0, "description": OFFER})
     heard = await two.callee.next_push("call.signal")
     assert (heard["from"], heard["description"]) == (two.peers[two.caller], OFFER)
+    assert heard["to_leg"] == two.legs[two.callee]
 
 
 async def test_R3_a_device_that_comes_through_the_other_node_replaces_itself(

@@ -13,7 +13,7 @@ import {
 } from './negotiation';
 
 function signal(change: Partial<SignalPush>): SignalPush {
-  return { room: 'r', call: 'c', from: 'b', from_leg: 1, seq: 1, gen: 0, ...change };
+  return { room: 'r', call: 'c', from: 'b', from_leg: 1, to_leg: 1, seq: 1, gen: 0, ...change };
 }
 const offer = (seq: number, gen: number, sdp = 'offer') =>
   signal({ seq, gen, description: { type: 'offer', sdp } });

@@ -94,6 +94,7 @@ function linked({ polite = false, seen = null as Media | null } = {}) {
       call: 'c',
       from: 'b',
       from_leg: 1,
+      to_leg: 1,
       seq: seq++,
       gen,
       description: { type, sdp },

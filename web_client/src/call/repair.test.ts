@@ -200,7 +200,8 @@ class World {
 
   /** The offer, or its answer. */
   #signal({ peer: from, leg: from_leg, other }: Side): void {
-    const signal = { room: 'r', call: 'c', from, from_leg, seq: 1, gen: 0, candidates: [] };
+    const to_leg = other.leg;
+    const signal = { room: 'r', call: 'c', from, from_leg, to_leg, seq: 1, gen: 0, candidates: [] };
     this.dispatch(other, { on: 'signal', signal });
   }
 

@@ -1014,13 +1014,15 @@ call: string
 reason: ("answered" | "cancelled" | "declined" | "timeout")
 }
 /**
- * K2: `from` and `from_leg` are the server's word, never the sender's.
+ * K2: `from` and `from_leg` are the server's word, never the sender's. `to_leg` (an addition): a socket may be handed
+ * what is for a leg that is not its own any more, or not yet.
  */
 export interface SignalPush {
 room: string
 call: string
 from: string
 from_leg: number
+to_leg: number
 seq: number
 gen: number
 description?: (Description | null)
