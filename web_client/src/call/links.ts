@@ -87,7 +87,7 @@ function openLink(
   { met, missed }: News,
 ): Step {
   if (state.phase.kind !== 'in') return [state, []];
-  const { call } = state.phase;
+  const { call, leg: own } = state.phase;
   const before = linkOf(state, peer) ? closing(peer) : [];
   const yielding = politeTowards(state, peer, person);
   const link: Link = {
@@ -106,9 +106,12 @@ function openLink(
     resting: false,
   };
   const mine = state.early.filter(
-    (signal) => signal.from === peer && signal.from_leg === leg && signal.call === call,
+    (signal) =>
+      signal.from === peer && signal.from_leg === leg && signal.to_leg === own && signal.call === call,
   );
-  const early = state.early.filter((signal) => signal.from !== peer || signal.from_leg > leg);
+  const early = state.early.filter(
+    (signal) => signal.from !== peer || signal.from_leg > leg || signal.to_leg > own,
+  );
   const entered: CallState = { ...state, early, phase: { ...state.phase, note: null } };
   const [opened, watching] = rest(entered, link, Math.max(FIRST_FLOW_MS, pauseMs(state.rebuilds)));
   return [
@@ -162,15 +165,19 @@ export function pauseMs(times: number): number {
   return REBUILD_MS[Math.min(times, REBUILD_MS.length - 1)] ?? RESTART_MS;
 }
 
+/**
+ * K2: a signal is for one of our legs. Until we have joined, a page that was loaded anew is handed what is for the page before
+ * it; and what is for our next leg may come before we know of that. What is early is judged in `openLink`.
+ */
 export function signalArrived(state: CallState, signal: SignalPush): Step {
   const { phase } = state;
-  if (phase.kind === 'in' && signal.call === phase.call) {
-    const link = phase.links[signal.from];
-    if (link && link.leg === signal.from_leg)
-      return [withLink(state, { ...link, heard: true }), [{ do: 'deliver', peer: link.peer, signal }]];
-    if (link && link.leg > signal.from_leg) return [state, []];
-  } else if (phase.kind !== 'joining' && !(phase.kind === 'in' && phase.ask !== null)) {
-    return [state, []];
+  const kept: CallState = { ...state, early: [...state.early, signal].slice(-EARLY_BOUND) };
+  if (phase.kind !== 'in' || signal.call !== phase.call || signal.to_leg !== phase.leg) {
+    const joins = phase.kind === 'joining' || (phase.kind === 'in' && phase.ask !== null);
+    return [joins ? kept : state, []];
   }
-  return [{ ...state, early: [...state.early, signal].slice(-EARLY_BOUND) }, []];
+  const link = phase.links[signal.from];
+  if (!link || link.leg < signal.from_leg) return [kept, []];
+  if (link.leg > signal.from_leg) return [state, []];
+  return [withLink(state, { ...link, heard: true }), [{ do: 'deliver', peer: link.peer, signal }]];
 }

@@ -68,7 +68,7 @@ export interface CallState {
   onlinePersons: readonly string[];
   peers: Record<string, PeerShown>;
   media: Media;
-  /** Signals that overtook the news of their sender's leg. */
+  /** Signals that overtook the news of a leg, their sender's or ours. */
   early: readonly SignalPush[];
   asks: number;
   rebuilds: number;
@@ -118,7 +118,7 @@ export const NO_MEDIA: Media = { audio: false, video: false, screen: false };
 
 /** A mesh beyond this many links is an SFU's work; more are not opened. */
 export const LINKS_BOUND = 8;
-/** Signals that wait for the news of their sender's leg. The oldest go first: a new offer follows anyway. */
+/** Signals that wait for the news of a leg. The oldest go first: a new offer follows anyway. */
 export const EARLY_BOUND = 128;
 /** A first connection takes under a second; on a poor relay several. Then a new one is tried. */
 export const FIRST_FLOW_MS = 15_000;
