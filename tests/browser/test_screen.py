@@ -130,6 +130,20 @@ async def test_K4_who_comes_back_sees_the_screen_beside_the_camera(meeting: Meet
     await _shows(meeting.mentee, 3)
 
 
+async def test_K4_who_comes_back_while_both_share_sees_everything(meeting: Meeting) -> None:
+    """The new connection stands for a moment when both offer their screens, before a single picture has come."""
+    await meeting.call()
+    tabs = (meeting.mentor, meeting.mentee)
+    await meeting.mentor.press("Share screen")
+    await meeting.mentee.reload()
+    await meeting.mentee.press("Share screen")
+    await asyncio.gather(*(tab.link_is("online") for tab in tabs))
+    await meeting.connected()
+    for tab in tabs:
+        await shown(tab, "region", "Remote screen")
+        await _shows(tab, 3)
+
+
 async def test_both_cameras_go_on_at_once(meeting: Meeting) -> None:
     tabs = (meeting.mentor, meeting.mentee)
     await meeting.call()
