@@ -23,7 +23,6 @@ import fcntl
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -39,6 +38,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from signaling.data_folder import DataFolder, DataFolderError
+from signaling.stores.child import Child
 from signaling.stores.engine import EmbeddedStoreError, choose_engine
 from signaling.stores.store import sent
 
@@ -52,14 +52,16 @@ _POLL_S: Final = 0.01
 _SILENCE_S: Final = 20.0
 _SHUTDOWN_S: Final = 3.0
 _TERMINATE_S: Final = 2.0
+# Only a process that waits for a broken disk outlives SIGKILL for longer.
+_KILLED_S: Final = 0.4
 _REWRITE_S: Final = 600.0
 _REWRITE_POLL_S: Final = 0.05
 # The first restart is at once; a store that keeps dying is tried every second, so that it is
 # back well within 5 s of the moment when it can be.
 _RESTART_DELAYS_S: Final = (0.0, 0.1, 0.2, 0.5, 1.0)
 
-# Runs between fork and exec, in a process of its own because code between the two is not safe in a
-# threaded parent: private files, and on Linux SIGTERM (15) when the parent dies (PR_SET_PDEATHSIG = 1).
+# Runs before the engine, as a program of its own because code between fork and exec is not safe in a
+# threaded parent (`child`): private files, and on Linux SIGTERM (15) when the parent dies (PR_SET_PDEATHSIG = 1).
 # The parent may have died before that call; then nobody needs the engine.
 _LAUNCHER: Final = """
 import os, sys
@@ -87,7 +89,7 @@ class EmbeddedStore:
 
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Child | None = None
         self._stopping = asyncio.Event()
         # One launch or one end at a time: `stop` must not overtake a restart.
         self._changing = asyncio.Lock()
@@ -135,10 +137,10 @@ class EmbeddedStore:
                 return
             try:
                 await self._launch()
-            except (EmbeddedStoreError, DataFolderError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, giving up would leave the server without a store
                 failed += 1
                 if failed == 1 and not self._stopping.is_set():
-                    log.error("embedded store does not come back, trying on", reason=str(error))
+                    log.error("embedded store does not come back, trying on", reason=_reason(error))
             else:
                 failed = 0
 
@@ -192,7 +194,7 @@ class EmbeddedStore:
                 # Before the engine can have written anything: a crash in between must not hide who did.
                 if self._folder.engine() != engine:
                     self._folder.record_engine(engine)
-                self._process = process = await self._spawn(binary, engine_lock)
+                self._process = process = self._spawn(binary, engine_lock)
             finally:
                 os.close(engine_lock)
             try:
@@ -202,17 +204,22 @@ class EmbeddedStore:
                 raise
             log.info("embedded store runs", engine=str(engine), pid=process.pid)
 
-    async def _spawn(self, binary: Path, engine_lock: int) -> asyncio.subprocess.Process:
+    def _spawn(self, binary: Path, engine_lock: int) -> Child:
         with self._folder.store_log.open("ab") as sink:
-            return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())),
-                *(str(binary), *self.arguments()),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
+            return Child(
+                (
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    "-c",
+                    _LAUNCHER,
+                    str(os.getpid()),
+                    str(binary),
+                    *self.arguments(),
+                ),
                 # Settings in our environment may be secrets, and none is the engine's business.
                 env={"PATH": os.defpath, "LC_ALL": "C"},
-                start_new_session=True,
+                sink=sink,
                 pass_fds=(engine_lock,),
             )
 
@@ -249,7 +256,7 @@ class EmbeddedStore:
         }
         return [word for name, value in told.items() for word in (f"--{name}", value)]
 
-    async def _answers(self, process: asyncio.subprocess.Process) -> None:
+    async def _answers(self, process: Child) -> None:
         loop = asyncio.get_running_loop()
         silent_since = loop.time()
         while process.returncode is None:
@@ -272,15 +279,17 @@ class EmbeddedStore:
             f"The embedded store ended while it started: {self._last_words()} (see {self._folder.store_log})"
         )
 
-    async def _end(self, process: asyncio.subprocess.Process, within_s: float = _TERMINATE_S) -> None:
+    async def _end(self, process: Child, within_s: float = _TERMINATE_S) -> None:
         """SIGTERM, time to obey, then SIGKILL for it and what it forked (it leads a process group)."""
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
+            process.terminate()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), within_s)
         _kill_group(process.pid)
-        await process.wait()
+        try:
+            await asyncio.wait_for(process.wait(), _KILLED_S)
+        except TimeoutError:  # it still holds the engine's lock: no other is started beside it
+            log.error("embedded store outlives its end", pid=process.pid)
 
     # ------------------------------------------------------------------------------- what was left over
 
@@ -396,6 +405,12 @@ async def _shutdown(socket: Path) -> None:
     with contextlib.suppress(redis.exceptions.RedisError, OSError):
         async with _client(socket) as client:
             await client.shutdown(nosave=True)
+
+
+def _reason(error: Exception) -> str:
+    """One sentence for the operator; of what nobody has thought of, what it is."""
+    known = isinstance(error, EmbeddedStoreError | DataFolderError | OSError)
+    return str(error) if known else repr(error)
 
 
 def _taken(lock: int) -> bool:

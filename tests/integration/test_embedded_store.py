@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,6 +23,7 @@ from structlog.testing import capture_logs
 from signaling.data_folder import DataFolder, DataFolderError, Engine, FolderInUseError
 from signaling.stores import embedded
 from signaling.stores import engine as engines
+from signaling.stores.child import Child
 from signaling.stores.embedded import EmbeddedStore, EmbeddedStoreError, choose_engine
 from tests.support.condition import until
 from tests.support.processes import stores_of
@@ -191,6 +193,25 @@ def test_it_works_on_uvloop_too(folder):
     uvloop.run(one_life())
 
 
+def test_no_copy_of_the_server_is_made_for_it(folder):
+    """A copy runs the interpreter on locks that other threads held when it was made: it, and whoever waits for it, may stand
+    still for ever. And the page tables of thousands of clients would be copied."""
+    copies: list[float] = []
+    os.register_at_fork(
+        before=lambda: copies.append(time.monotonic())
+    )  # nothing takes it back; it harms nobody
+
+    async def two_lives() -> None:
+        async with started(folder) as store, watched(store), client(store) as asked:
+            first = store.pid
+            os.kill(first, signal.SIGKILL)
+            await until(lambda: answers(asked), "the store", timeout_s=BACK_S)
+            assert store.pid != first
+
+    uvloop.run(two_lives())
+    assert copies == []
+
+
 # ------------------------------------------------------------------------------- killed and left over
 
 
@@ -336,10 +357,37 @@ async def test_a_hanging_engine_does_not_keep_the_server_from_stopping(folder):
     assert not stores_of(folder.path)
 
 
+async def test_an_engine_that_outlives_its_end_does_not_either(folder, monkeypatch):
+    """As one does that waits for a broken disk. It keeps the next one off."""
+    monkeypatch.setattr(embedded, "_kill_group", lambda _: None)
+    store = EmbeddedStore(folder)
+    await store.start()
+    pid = store.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with capture_logs() as logged:
+            async with asyncio.timeout(2):
+                await store.stop(0.3)
+        assert {"event": "embedded store outlives its end", "pid": pid, "log_level": "error"} in logged
+        with (folder.store / "engine.lock").open("w") as lock:
+            assert not embedded._taken(lock.fileno())
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    await until(lambda: not stores_of(folder.path), "its end after all")
+
+
 # ------------------------------------------------------------------------------------- the watch
 
 
-async def test_a_store_that_does_not_come_back_is_tried_on_and_logged_once(store, monkeypatch):
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        (EmbeddedStoreError("it is not there"), "it is not there"),
+        (RuntimeError("can't start new thread"), """RuntimeError("can't start new thread")"""),
+    ],
+    ids=["known", "unthought-of"],
+)
+async def test_a_store_that_does_not_come_back_is_tried_on_and_logged_once(store, monkeypatch, why, said):
     tries = 0
     real = choose_engine
 
@@ -347,7 +395,7 @@ async def test_a_store_that_does_not_come_back_is_tried_on_and_logged_once(store
         nonlocal tries
         tries += 1
         if tries <= 3:
-            raise EmbeddedStoreError("it is not there")
+            raise why
         return real(*given)
 
     monkeypatch.setattr(embedded, "choose_engine", missing_at_first)
@@ -362,6 +410,7 @@ async def test_a_store_that_does_not_come_back_is_tried_on_and_logged_once(store
         "embedded store does not come back, trying on",
         "embedded store runs",
     ]
+    assert logged[1]["reason"] == said
 
 
 async def test_the_watch_ends_with_stop(folder):
@@ -390,19 +439,24 @@ async def test_stop_while_it_comes_back_leaves_nothing(folder):
 async def test_stop_waits_for_a_restart_that_has_just_begun(folder, monkeypatch):
     store = EmbeddedStore(folder)
     await store.start()
-    spawning, go_on = asyncio.Event(), asyncio.Event()
-    real, spawned = store._spawn, []
+    coming_back, go_on = asyncio.Event(), asyncio.Event()
+    really_end_leftover, really_spawn = store._end_leftover, store._spawn
+    spawned: list[Child] = []
 
-    async def slow_spawn(*given):
-        spawning.set()
+    async def slowly_end_leftover(lock: int) -> None:
+        coming_back.set()
         await go_on.wait()
-        spawned.append(await real(*given))
-        return spawned[0]
+        await really_end_leftover(lock)
 
-    monkeypatch.setattr(store, "_spawn", slow_spawn)
+    def spawn(*given: Any) -> Child:
+        spawned.append(really_spawn(*given))
+        return spawned[-1]
+
+    monkeypatch.setattr(store, "_end_leftover", slowly_end_leftover)
+    monkeypatch.setattr(store, "_spawn", spawn)
     watching = asyncio.create_task(store.watch())
     os.kill(store.pid, signal.SIGKILL)
-    await spawning.wait()
+    await coming_back.wait()
     stopping = asyncio.create_task(store.stop())
     await asyncio.sleep(0)
     go_on.set()
