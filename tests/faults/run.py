@@ -114,6 +114,10 @@ async def play(
         try:
             run = _Run(stage, report, chance, say)
             await run.play(seconds, only)
+        except Exception:  # a fault that does not end: why, is not seen any more once all is closed
+            for line in ("it breaks off", *stage.seen()):
+                say(line)
+            raise
         finally:
             await stage.close()
             if keep:

@@ -18,7 +18,7 @@ from tests.support.clock import Clock
 from tests.support.condition import until
 from tests.support.disk import Disk
 from tests.support.people import Pair
-from tests.support.processes import send_signal
+from tests.support.processes import family, send_signal
 from tests.support.redis_topologies import Cluster, RedisServer, Replicated
 from tests.support.server import Server
 
@@ -34,6 +34,9 @@ LOST_REPLIES = ("resume", "page", "connect", "disconnect", "beat", "HVALS", "SSU
 
 LOST_WHILE_TALKING = ("write", "newest", "read")
 """The same, of scripts that run all the time. (When clients come, `write` is about their presence.)"""
+
+LAST_LINES = 15
+"""Of each log, told when a run breaks off."""
 
 NOTHING_S = 10.0
 """How long a fault that waits for a command waits for it."""
@@ -64,6 +67,13 @@ class Node:
         """Where its clients connect."""
         return f"http://127.0.0.1:{self.door.port}"
 
+    def seen(self) -> list[str]:
+        """Its processes, and the ends of the logs."""
+        server, store_log = self.server, self.server.data / "valkey.log"
+        store_said = store_log.read_text(errors="replace") if store_log.exists() else ""
+        processes = family(server.pid) if server.running else ["it does not run"]
+        return [*processes, *server.log.splitlines()[-LAST_LINES:], *store_said.splitlines()[-LAST_LINES:]]
+
 
 class Stage(abc.ABC):
     """`chance` decides what the faults of this stage leave open. A fault ends when all is running again."""
@@ -87,6 +97,10 @@ class Stage(abc.ABC):
         except BaseException:
             await self.close()
             raise
+
+    def seen(self) -> list[str]:
+        """What the nodes are at now, and the last that they and their stores said: for a run that breaks off."""
+        return [line for number, node in enumerate(self.nodes) for line in (f"node {number}:", *node.seen())]
 
     async def close(self) -> None:
         """End all of it."""

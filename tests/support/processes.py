@@ -7,6 +7,8 @@ import shutil
 import signal
 from pathlib import Path
 
+import psutil
+
 STORE_NAMES = ("valkey-server", "redis-server")
 
 
@@ -53,6 +55,29 @@ def send_signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
+
+
+def family(pid: int) -> list[str]:
+    """A line for each of a process and what came from it: its id, its state, what its first thread waits for in the kernel,
+    its command."""
+    try:
+        process = psutil.Process(pid)
+        return [_told(one) for one in (process, *process.children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return [f"{pid} is gone"]
+
+
+def _told(process: psutil.Process) -> str:
+    try:
+        wait = Path(f"/proc/{process.pid}/wchan").read_text()
+    except OSError:
+        wait = "?"
+    try:
+        return (
+            f"{process.pid} {process.status()} {wait} {' '.join(' '.join(process.cmdline()).split())[:100]}"
+        )
+    except psutil.Error as error:
+        return f"{process.pid} {error}"
 
 
 def with_us() -> list[str]:
