@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from rooms.membership import RoomRecord
-from signaling.slices import AT_ONCE
+from signaling.slices import AT_ONCE, in_slices
 
 MOMENT_S: Final = 0.5
 """A page comes back in less; nobody at the other side misses a person for so long."""
@@ -75,9 +75,9 @@ class Departures:
                 del self._of[known.person]
             self.on_due(known)
 
-    def hurry_all(self) -> None:
-        """No moment for anybody any more."""
-        for socket in list(self._gone):
+    async def hurry_all(self) -> None:
+        """No moment any more for anybody who has gone by now."""
+        async for socket in in_slices(list(self._gone)):
             self.hurry(socket)
 
     def _look(self) -> None:

@@ -4,6 +4,8 @@ here and one row of `VERBS`."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, NoReturn
@@ -157,8 +159,8 @@ class Service:
         self._departures = departures
         departures.on_due = self._departed
         self._leaves = Unfinished()
-        self._leaving = asyncio.Semaphore(LEAVES_AT_ONCE)
-        self._to_leave = 0
+        self._to_leave: deque[Departure] = deque()
+        self._leavers = 0
         self._announcements = Unfinished(ANNOUNCEMENTS_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -549,7 +551,10 @@ class Service:
         """Mostly a newer socket has all that this one had, and there is nothing to write."""
         gone.peers = [(record, peer) for record, peer in gone.peers if not self._is_taken(record, peer, gone)]
         if gone.peers or gone.registered:
-            self._own(self._drop(gone))
+            self._to_leave.append(gone)
+            if self._leavers < LEAVES_AT_ONCE:
+                self._leavers += 1
+                self._own(self._take_back())
         self._nodes.deafen(gone.person)
 
     def _is_taken(self, record: RoomRecord, peer: str, gone: Departure) -> bool:
@@ -558,23 +563,28 @@ class Service:
         known = resident.live.peers.get(peer) if resident else None
         return known is not None and known.socket != gone.socket
 
-    async def _drop(self, gone: Departure) -> None:
-        self._to_leave += 1
+    async def _take_back(self) -> None:
+        """One of a few that take those who wait by turns. Thousands that waited, a task each, would all have to be ended at
+        a stop."""
         try:
-            async with self._leaving:
-                for record, peer in gone.peers:
-                    drop = partial(_dropped, peer=peer, gone=gone, away_ms=self._rules.away_ms)
-                    await self._leaves.attempt((gone.socket, peer), partial(self._commit, record, drop))
-                if gone.registered:
-                    leave = partial(self._nodes.leave, gone.person, gone.socket)
-                    await self._leaves.attempt(gone.socket, leave)
+            while self._to_leave:
+                await self._drop(self._to_leave.popleft())
         finally:
-            self._to_leave -= 1
+            self._leavers -= 1
+
+    async def _drop(self, gone: Departure) -> None:
+        for record, peer in gone.peers:
+            drop = partial(_dropped, peer=peer, gone=gone, away_ms=self._rules.away_ms)
+            await self._leaves.attempt((gone.socket, peer), partial(self._commit, record, drop))
+        if gone.registered:
+            leave = partial(self._nodes.leave, gone.person, gone.socket)
+            await self._leaves.attempt(gone.socket, leave)
 
     @property
     def overdue(self) -> bool:
         """Whether too many who are gone wait for the store already."""
-        return len(self._departures) + len(self._leaves) + self._to_leave >= LEAVES_MAX
+        waiting = len(self._departures) + len(self._leaves) + len(self._to_leave) + self._leavers
+        return waiting >= LEAVES_MAX
 
     # The parts of every request
 
@@ -724,9 +734,11 @@ class Service:
         """Waits for leaves that are under way, then gives up on them: the lease of this node covers them."""
         for timer in self._typing.values():
             timer.cancel()
-        self._departures.hurry_all()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=within_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._departures.hurry_all()
+                while self._tasks:
+                    await asyncio.wait(list(self._tasks))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(

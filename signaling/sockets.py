@@ -36,7 +36,7 @@ from signaling.handshake import Auth
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
 from signaling.service import Light, Reply, Service
-from signaling.slices import Slices
+from signaling.slices import Slices, in_slices
 
 log = structlog.get_logger()
 
@@ -517,17 +517,17 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     async def finish(self, within_s: float) -> None:
         """Answers the requests that are under way, takes no more, and closes every socket in order: what waits for it is
         written first. What is not done within the time is cut; its client asks again with the same key."""
+        over_s = asyncio.get_running_loop().time() + within_s
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s / 2):
                 while self._tasks or self._errands:  # noqa: ASYNC110 - once in a server's life
                     await asyncio.sleep(ALL_ANSWERED_S)
         self.finishing = True
-        sockets: list[EngineSocket] = list(self.eio.sockets.values())
-        for socket in sockets:
-            socket.end()
-        if self.eio.sockets:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(within_s / 2):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(over_s):
+                async for socket in in_slices(list(self.eio.sockets.values())):
+                    socket.end()
+                if self.eio.sockets:
                     await self.eio.empty.wait()
 
     def _own(self, work: Any) -> None:

@@ -48,7 +48,7 @@ async def test_R2_who_is_asked_for_is_due_at_once_and_never_again() -> None:
     gone.hurry("second")
     gone.hurry("nobody")
     assert [one.socket for one in due] == ["second"]
-    gone.hurry_all()
+    await gone.hurry_all()
     assert [one.socket for one in due] == ["second", "first", "third"]
     gone.add("ann", "last", [], at_ms=1)
     await until(lambda: len(due) == 4, "what came after all of them")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -18,6 +20,7 @@ from signaling.connection import Identity
 from signaling.engine import EngineServer, EngineSocket
 from signaling.metrics import Metrics
 from signaling.service import Light, Reply, Service
+from signaling.slices import AT_ONCE
 from signaling.sockets import EARLY_MAX, Door, SocketConnection, SocketLimits, SocketServer
 from tests.support.condition import until
 
@@ -146,3 +149,37 @@ async def test_a_socket_that_has_ended_is_no_cycle() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+class Ending:
+    """A socket of a server; its transport ends at once."""
+
+    def __init__(self, server: EngineServer, ended: list[Ending]) -> None:
+        self.server = server
+        self.ended = ended
+        server.sockets[id(self)] = self
+
+    def end(self) -> None:
+        self.ended.append(self)
+        del self.server.sockets[id(self)]
+        if not self.server.sockets:
+            self.server.empty.set()
+
+
+async def test_C3_a_crowd_is_closed_in_slices_and_within_the_time() -> None:
+    """Ten thousand may be there at a stop, and what others asked is answered meanwhile."""
+    server = _server(Rooms(Reply(b"\x80")))
+    ended: list[Ending] = []
+    crowd = [Ending(server.eio, ended) for _ in range(5 * AT_ONCE)]
+    finishing = asyncio.create_task(server.finish(20))
+    seen = [0]
+    while not finishing.done():
+        await asyncio.sleep(0)
+        seen.append(len(ended))
+    assert ended == crowd
+    assert max(after - before for before, after in pairwise(seen)) == AT_ONCE
+
+    late = [Ending(server.eio, ended) for _ in range(50 * AT_ONCE)]
+    await server.finish(0)
+    assert ended[: len(crowd) + AT_ONCE] == [*crowd, *late[:AT_ONCE]]
+    assert server.eio.sockets, "the others are cut"
