@@ -136,9 +136,10 @@ class Channels:
         names = names & self._wanted.keys()
         if names and not self._missed:
             log.warning("channels lost", channels=len(names))
+        loop = asyncio.get_running_loop()
         for name in names:
             channel = self._wanted[name]
-            channel.unconfirmed = channel.unconfirmed or asyncio.get_running_loop().create_future()
+            channel.unconfirmed = channel.unconfirmed or loop.create_future()
         self._homeless |= names
         self._missed |= names
         self._some_homeless.set()
