@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-"""RFC 9562 textual form, either case."""
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""RFC 9562 textual form, either case (said in the classes: `re.IGNORECASE` folds each character, at twice the time)."""
 
 EVENT_ID = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})")
 """A Redis stream id `<ms>-<seq>`, both unsigned 64 bit, without leading zeros so that equal ids are equal strings."""

@@ -13,7 +13,7 @@ import gc
 from collections.abc import Callable
 from typing import NoReturn
 
-THRESHOLDS = (700, 5, 2)
+THRESHOLDS = (2_000, 2, 1)
 """Of Python's own the first. About 12,000 new objects, those of 400 sockets, bring a full collection: it takes some 10 ms,
 and most of what it walks through would have been walked through once in any case."""
 

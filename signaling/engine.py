@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 import engineio
+import msgspec
 import structlog
 from aiohttp import web
 from engineio import async_socket, exceptions, packet, payload
@@ -581,14 +582,14 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         return answer if packets is not None else {**answer, "response": b"ok"}
 
     def _opening(self, sid: str, transport: str) -> packet.Packet:
-        opened = {
+        opened: dict[str, Any] = {
             "sid": sid,
             "upgrades": self._upgrades(sid, transport),
             "pingTimeout": int(self.ping_timeout * 1000),
             "pingInterval": int(self.ping_interval * 1000),
             "maxPayload": self.max_http_buffer_size,
         }
-        return packet.Packet(packet.OPEN, opened)
+        return packet.Packet(packet.OPEN, msgspec.json.encode(opened).decode())
 
 
 def _untold(_: EngineSocket) -> None:

@@ -85,6 +85,7 @@ class Resident(Struct):
     `session` is what `room.join` shows: the one that is under way, else the next; `knows_session`: it has been read, or an
     event has said it since."""
 
+    slug: str
     record: RoomRecord
     epoch: str = ""
     tail: str | None = None
@@ -100,10 +101,6 @@ class Resident(Struct):
     waiting: deque[bytes] | None = field(default_factory=deque)
     ready: asyncio.Task[None] | None = None
     linger: asyncio.TimerHandle | None = None
-
-    @property
-    def slug(self) -> str:
-        return self.record.slug
 
 
 class Hub:
@@ -139,7 +136,7 @@ class Hub:
         """Hears the room and knows where its log stands. Raises `Unavailable`."""
         resident = self.resident(record.slug)
         if resident is None:
-            resident = self._by_channel[channel(record.slug)] = Resident(record)
+            resident = self._by_channel[channel(record.slug)] = Resident(record.slug, record)
             resident.ready = asyncio.create_task(self._begin(resident))
         resident.record = record
         try:
@@ -230,7 +227,7 @@ class Hub:
         kind, body = message[:1], message[1:]
         if kind == b"L":
             epoch, id_, prev, key, event = body.split(b" ", 4)
-            entry = Entry(id=id_.decode(), prev=prev.decode() or None, key=key.decode(), body=event)
+            entry = Entry(id_.decode(), prev.decode() or None, key.decode(), event)
             self._take_entry(resident, epoch.decode(), entry, message)
         elif kind == b"S":
             version, _, blob = body.partition(b" ")
@@ -258,7 +255,10 @@ class Hub:
                 resident.session, resident.knows_session = happened.next, True
         frame = packets.log_event(wire(resident.slug, entry))
         for seat in resident.seats.values():
-            self._hand(seat, entry.id, frame, ephemeral=False)
+            if seat.held is None and seat.floor is None:
+                seat.connection.send(frame)
+            else:
+                self._hand(seat, entry.id, frame, ephemeral=False)
 
     def _hand(self, seat: Seat, id_: str | None, frame: bytes, ephemeral: bool) -> None:
         if seat.held is not None:

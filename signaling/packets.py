@@ -5,7 +5,7 @@ An object is encoded once and spliced into the packet, whoever and however many 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -34,19 +34,20 @@ class Incoming(Struct, frozen=True):
     id: int | None = None
 
 
-class Named(Struct, frozen=True):
-    """The data of an event: its name and its one object (rule T2); `surplus`: there was more."""
+class Event(Struct, frozen=True):
+    """An event as it has to be: its name and its one object (rule T2), in the namespace that there is."""
 
-    name: str
-    payload: Raw
-    surplus: bool
+    type: Literal[2]
+    nsp: Literal["/"]
+    data: tuple[str, Raw]
+    id: int | None = None
 
 
+_event = msgspec.msgpack.Decoder(Event)
 _incoming = msgspec.msgpack.Decoder(Incoming)
-_pair = msgspec.msgpack.Decoder(tuple[str, Raw])
 _parts = msgspec.msgpack.Decoder(list[Raw])
 _name = msgspec.msgpack.Decoder(str)
-_NOTHING = Raw(b"\xc0")
+NOTHING: Final = Raw(b"\xc0")
 
 
 def read(frame: bytes) -> Incoming:
@@ -54,15 +55,18 @@ def read(frame: bytes) -> Incoming:
     return _incoming.decode(frame)
 
 
-def read_event(data: Raw) -> Named:
-    """Raises as `read` does, for data that is no event."""
+def read_event(frame: bytes) -> Event | None:
+    """None for a packet of another kind. Raises as `read` does."""
     try:
-        name, payload = _pair.decode(data)
-        return Named(name, payload, surplus=False)
+        return _event.decode(frame)
     except msgspec.ValidationError:
-        parts = _parts.decode(data)  # not exactly a name and an object
-    name = _name.decode(parts[0] if parts else _NOTHING)
-    return Named(name, parts[1] if len(parts) > 1 else _NOTHING, surplus=len(parts) > 2)
+        return None
+
+
+def parts(data: Raw) -> tuple[str, list[Raw]]:
+    """The name of an event and whatever goes with it. Raises as `read` does, for data that is no event."""
+    name, *rest = _parts.decode(data) or [NOTHING]
+    return _name.decode(name), rest
 
 
 def event(name: str, payload: bytes) -> bytes:

@@ -293,17 +293,24 @@ class Service:
         return Light(self._send(connection, command))
 
     async def _send(self, connection: Connection, command: c.ChatSend) -> Reply:
-        resident, seat = await self._seat(connection, command.room)
-        request = await self._request(resident, seat, command.key, "chat.send")
-        posted = chat.send(connection.identity.person, command)
+        resident, seat = self._seated(connection, command.room) or await self._not_seated(
+            connection, command.room
+        )
+        person = connection.identity.person
+        request = Request(person, command.key, "chat.send")
+        if seat.several:
+            await self._claim(resident, request)
+        posted = chat.send(person, command)
         written = await self._log.write(
             resident.slug,
             (_draft(posted),),
             request=request,
-            rate=self._rate(request.person),
+            rate=self._rate(person),
             answers=command.reply_to,
         )
-        return await self._written(resident, seat, request, written)
+        if seat.several:
+            await self._keep(resident, request)
+        return _appended(written)
 
     async def edit(self, connection: Connection, command: c.ChatEdit) -> Reply:
         return await self._rewrite(connection, command, "chat.edit", "edit", chat.edit)
@@ -319,11 +326,14 @@ class Service:
     ) -> Reply:
         """Decide on the newest form of a message, and append only if it still is the newest."""
         resident, seat = await self._seat(connection, command.room)
-        request = await self._request(resident, seat, command.key, verb)
+        request = Request(connection.identity.person, command.key, verb)
+        if seat.several:
+            await self._claim(resident, request)
         for _ in range(DECIDE_TRIES):
             found = await self._log.newest(resident.slug, command.id, request)
             if found.done is not None:
-                return await self._written(resident, seat, request, found.done)
+                written = found.done
+                break
             known = events.decode(found.entry.body) if found.entry else None
             decided = decide(request.person, command, found.entry, known)
             assert found.entry is not None
@@ -336,10 +346,14 @@ class Service:
                     rate=self._rate(request.person),
                     rewrite=rewrite,
                 )
+                break
             except Stale:
                 continue
-            return await self._written(resident, seat, request, written)
-        raise Conflict
+        else:
+            raise Conflict
+        if seat.several:
+            await self._keep(resident, request)
+        return _appended(written)
 
     async def read(self, connection: Connection, command: c.ChatRead) -> Reply:
         resident, seat = await self._seat(connection, command.room)
@@ -615,19 +629,14 @@ class Service:
     def _here(self, record: RoomRecord, seat: Seat) -> Here:
         return Here(record.slug, seat.peer, seat.connection.identity.person, _persons(record), self._now_ms())
 
-    async def _request(self, resident: Resident, seat: Seat, key: str, verb: str) -> Request:
+    async def _claim(self, resident: Resident, request: Request) -> None:
         """A key is used once by a person, whatever the room: somebody with several rooms claims it first (L3)."""
-        person = seat.connection.identity.person
-        if seat.several and not await self._registry.claim(person, key, resident.slug):
+        if not await self._registry.claim(request.person, request.key, resident.slug):
             raise Conflict("This key was used in another room.", field="key")
-        return Request(person=person, key=key, verb=verb)
 
-    async def _written(self, resident: Resident, seat: Seat, request: Request, written: Written) -> Reply:
+    async def _keep(self, resident: Resident, request: Request) -> None:
         """Only what was written keeps its claim: a flood over the rate must not fill the store."""
-        if seat.several:
-            await self._registry.keep(request.person, request.key, resident.slug)
-        id_ = written.ids[0]
-        return Reply(pack(p.Appended(ok=True, id=id_, at=event_at(id_), dup=written.dup)))
+        await self._registry.keep(request.person, request.key, resident.slug)
 
     def _rate(self, person: str) -> Rate:
         return Rate(person=person, per_s=self._rates.chat_per_s, burst=self._rates.chat_burst)
@@ -808,6 +817,11 @@ def _people(live: Live) -> tuple[set[str], set[str]]:
 
 def _draft(decided: Event) -> Draft:
     return Draft(key=decided.key, body=events.encode(decided))
+
+
+def _appended(written: Written) -> Reply:
+    id_ = written.ids[0]
+    return Reply(pack(p.Appended(ok=True, id=id_, at=event_at(id_), dup=written.dup)))
 
 
 def _raw(encoded: bytes) -> Any:

@@ -23,7 +23,7 @@ from engineio import packet as engine_packet
 from msgspec import Struct
 
 from rooms import pushes as p
-from rooms.commands import CallSignal, ChatTyping, Command, Echo, Ice
+from rooms.commands import Command
 from rooms.errors import Gone, Invalid, Limited, RoomError, Unavailable, Unsupported
 from signaling import answers, packets
 from signaling.addresses import AddressRate
@@ -67,6 +67,9 @@ ECHOES_BURST = 3
 
 MESSAGE = engine_packet.MESSAGE
 
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""What msgspec raises for bytes that are not what they should be."""
+
 
 class SocketLimits(Struct, frozen=True):
     message_bytes: int
@@ -89,11 +92,13 @@ class Door(Protocol):
 
 
 class Asked(Struct, gc=False):
-    """A request that waits for its turn."""
+    """A request that waits for its turn; `surplus`: more came than its one object."""
 
+    name: str
+    payload: msgspec.Raw
     ack_id: int | None
-    named: packets.Named
     size_bytes: int
+    surplus: bool = False
 
 
 class Lane:
@@ -129,9 +134,15 @@ class SocketConnection:
 
     def lane(self, verb: str) -> Lane:
         """T3: what needs the store, signals, and network checks do not wait for each other."""
-        if verb == "echo":
-            return self.echo_lane
-        return self.signal_lane if verb in SIGNALS else self.store_lane
+        if verb in SIGNALS:
+            return self.signal_lane
+        return self.echo_lane if verb == "echo" else self.store_lane
+
+    def rate(self, verb: str) -> TokenBucket | None:
+        """How often a socket may ask for this; None for what is counted by the store, or not at all."""
+        if verb in SIGNALS:
+            return self.typing if verb == "chat.typing" else self.signals
+        return self.echoes if verb == "echo" else None
 
     def open(self, frame: bytes) -> None:
         """The handshake's acknowledgement goes first."""
@@ -258,17 +269,25 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if isinstance(data, str):
             self._refuse_json(socket)
             return
+        connection: SocketConnection | None = socket.connection
         try:
-            incoming = packets.read(data)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            if connection is not None and (event := packets.read_event(data)):
+                name, payload = event.data
+                self._ask(connection, Asked(name, payload, event.id, len(data)))
+            else:
+                self._take_rare(socket, packets.read(data), len(data))
+        except UNREADABLE:
             socket.end()
-            return
+
+    def _take_rare(self, socket: EngineSocket, incoming: packets.Incoming, size_bytes: int) -> None:
+        """Whatever is not an event as it has to be of somebody who is known. Raises one of `UNREADABLE`."""
         connection: SocketConnection | None = socket.connection
         if incoming.nsp != "/":
             self._refuse_namespace(socket, incoming, known=connection is not None)
         elif connection is not None and incoming.type == packets.EVENT:
-            if not self.finishing:
-                self._event(connection, incoming)
+            name, rest = packets.parts(incoming.data)
+            payload = rest[0] if rest else packets.NOTHING
+            self._ask(connection, Asked(name, payload, incoming.id, size_bytes, surplus=len(rest) > 1))
         elif connection is None and incoming.type == packets.CONNECT and socket.sid not in self._entering:
             self._entering.add(socket.sid)
             self._own(self._welcome(socket, incoming.data))
@@ -345,21 +364,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     # Requests
 
-    def _event(self, connection: SocketConnection, incoming: packets.Incoming) -> None:
-        try:
-            named = packets.read_event(incoming.data)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            connection.socket.end()
+    def _ask(self, connection: SocketConnection, asked: Asked) -> None:
+        if self.finishing:
             return
-        size_bytes = len(incoming.data)
-        waiting_bytes = connection.in_flight_bytes + size_bytes
+        waiting_bytes = connection.in_flight_bytes + asked.size_bytes
         if connection.in_flight >= IN_FLIGHT_MAX or waiting_bytes > IN_FLIGHT_BYTES:
-            self._acknowledge(connection, incoming.id, answers.refused(Limited(retry_ms=1_000)))
+            self._acknowledge(connection, asked.ack_id, answers.refused(Limited(retry_ms=1_000)))
             return
         connection.in_flight += 1
         connection.in_flight_bytes = waiting_bytes
-        asked = Asked(incoming.id, named, size_bytes)
-        lane = connection.lane(named.name)
+        lane = connection.lane(asked.name)
         if not lane.busy:
             self._serve(connection, lane, asked)
         elif lane.waiting is None:
@@ -370,7 +384,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def _serve(self, connection: SocketConnection, lane: Lane, asked: Asked) -> None:
         """What needs no wait is answered at once; only what does is a task, and its lane waits for it (T3)."""
         started_s = time.perf_counter()
-        answer = self._begun(connection, asked.named)
+        answer = self._begun(connection, asked)
         if isinstance(answer, Reply):
             self._answer(connection, asked, answer, started_s)
             return
@@ -393,9 +407,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._errands -= 1
         try:
             if isinstance(reply, RoomError):
-                reply = self._refused(connection, asked.named, reply)
+                reply = self._refused(connection, asked, reply)
             elif isinstance(reply, Exception):
-                reply = _broken(asked.named, reply)
+                reply = _broken(asked, reply)
             self._answer(connection, asked, reply, started_s)
         finally:
             self._next(connection, lane)
@@ -419,38 +433,36 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         started_s: float,
     ) -> None:
         try:
-            self._answer(connection, asked, await self._awaited(connection, asked.named, answer), started_s)
+            self._answer(connection, asked, await self._awaited(connection, asked, answer), started_s)
         finally:
             self._next(connection, lane)
 
-    def _begun(self, connection: SocketConnection, named: packets.Named) -> Reply | Light | Awaitable[Reply]:
+    def _begun(self, connection: SocketConnection, asked: Asked) -> Reply | Light | Awaitable[Reply]:
         try:
-            return self._service.handle(connection, self._command(connection, named))
+            return self._service.handle(connection, self._command(connection, asked))
         except (RoomError, answers.UndecodableError) as error:
-            return self._refused(connection, named, error)
+            return self._refused(connection, asked, error)
         except Exception as error:  # noqa: BLE001 - it is logged; this socket's other requests go on
-            return _broken(named, error)
+            return _broken(asked, error)
 
-    async def _awaited(
-        self, connection: SocketConnection, named: packets.Named, answer: Awaitable[Reply]
-    ) -> Reply:
+    async def _awaited(self, connection: SocketConnection, asked: Asked, answer: Awaitable[Reply]) -> Reply:
         try:
             return await answer
         except RoomError as error:
-            return self._refused(connection, named, error)
+            return self._refused(connection, asked, error)
         except Exception as error:  # noqa: BLE001 - as above
-            return _broken(named, error)
+            return _broken(asked, error)
 
     def _refused(
         self,
         connection: SocketConnection,
-        named: packets.Named,
+        asked: Asked,
         error: RoomError | answers.UndecodableError,
     ) -> Reply:
         if isinstance(error, answers.UndecodableError):
             connection.socket.end()
             return Reply(b"")
-        self._metrics.refused(named.name, error.code)
+        self._metrics.refused(asked.name, error.code)
         return Reply(answers.refused(error))
 
     def _answer(self, connection: SocketConnection, asked: Asked, reply: Reply, started_s: float) -> None:
@@ -462,20 +474,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             if reply.then:
                 reply.then()
         except Exception:  # else the lane would stand still for ever; the client comes again
-            log.exception("answer failed", verb=_verb(asked.named))
+            log.exception("answer failed", verb=_verb(asked.name))
             connection.socket.end()
-        self._metrics.handled(asked.named.name, time.perf_counter() - started_s)
+        self._metrics.handled(asked.name, time.perf_counter() - started_s)
 
-    def _command(self, connection: SocketConnection, named: packets.Named) -> Command:
-        if named.surplus:
+    def _command(self, connection: SocketConnection, asked: Asked) -> Command:
+        if asked.surplus:
             raise Invalid("An event carries exactly one object.")
-        command = answers.decode_command(named.name, named.payload, self._limits.message_bytes)
-        if isinstance(command, ChatTyping):
-            connection.typing.take(time.monotonic())
-        elif isinstance(command, CallSignal | Ice):
-            connection.signals.take(time.monotonic())
-        elif isinstance(command, Echo):
-            connection.echoes.take(time.monotonic())
+        command = answers.decode_command(asked.name, asked.payload, self._limits.message_bytes)
+        if rate := connection.rate(asked.name):
+            rate.take(time.monotonic())
         return command
 
     def _acknowledge(self, connection: SocketConnection, ack_id: int | None, payload: bytes) -> None:
@@ -543,15 +551,15 @@ _quiet.setLevel(logging.CRITICAL)
 _auth = msgspec.msgpack.Decoder(Auth)
 
 
-def _broken(named: packets.Named, error: Exception) -> Reply:
+def _broken(asked: Asked, error: Exception) -> Reply:
     """The answer to what failed in a way that nobody has thought of."""
-    log.error("request failed", verb=_verb(named), exc_info=error)
+    log.error("request failed", verb=_verb(asked.name), exc_info=error)
     return Reply(answers.refused(Unavailable(retry_ms=5_000)))
 
 
-def _verb(named: packets.Named) -> str:
+def _verb(name: str) -> str:
     """As it may be logged: nothing that a client made up."""
-    return named.name if named.name in answers.VERBS else "unknown"
+    return name if name in answers.VERBS else "unknown"
 
 
 def _refusal(namespace: str, error: RoomError) -> bytes:

@@ -55,7 +55,6 @@ _letters = [chr(code) for code in range(128)]
 
 _head16 = Struct("!BBH").pack
 _head64 = Struct("!BBQ").pack
-_short = [bytes((_WHOLE_BINARY, size)) for size in range(126)]
 
 
 class Turn:
@@ -120,15 +119,14 @@ class WebSocket(asyncio.Protocol):
 
     # What is sent
 
+    def begin(self, answer: bytes) -> None:
+        """The answer to the handshake: it leaves with what is said in the same turn."""
+        self._put(answer)
+
     def send(self, message: bytes | str) -> None:
         if self._ended:
             return
-        if isinstance(message, str):
-            self._put(framed(message))
-        elif len(message) < 126:
-            self._put(_short[len(message)] + message)
-        else:
-            self._write(_WHOLE_BINARY, message)
+        self._put(framed(message) if isinstance(message, str) else _framed(_WHOLE_BINARY, message))
 
     def send_frame(self, frame: bytes) -> None:
         """One of `framed`, behind what was sent before, and alone it does not wait for the end of the turn."""
@@ -356,7 +354,7 @@ def accept(request: web.Request | Opening, most_bytes: int, turn: Turn) -> WebSo
         # Section 4.1: a client waits; what aiohttp has read of a frame would be missing.
         raise web.HTTPBadRequest(text="Something was said before the handshake was answered.")
     socket = WebSocket(transport, most_bytes, turn)
-    transport.write(answer)
+    socket.begin(answer)
     transport.set_protocol(socket)
     if isinstance(request, web.Request):
         transport.resume_reading()

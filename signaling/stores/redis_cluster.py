@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AskError, ClusterDownError, MovedError, NoScriptError, RedisError, ResponseError
 
 from rooms.errors import Unavailable
-from signaling.stores.redis_link import AWAY, SharedConnection, Word
+from signaling.stores.redis_link import AWAY, Command, SharedConnection, Word, words
 from signaling.stores.store import RETRY_MS, Gate, Store, answered, key_of, sent
 
 LOOK_EVERY_S = 1.0
@@ -32,7 +32,7 @@ REDIRECTIONS = 5
 """More of them than nodes agree in a moment: then it is `unavailable`."""
 
 
-On = Callable[[Any, Sequence[Sequence[Word]]], Awaitable[list[Any]]]
+On = Callable[[Any, Sequence[Command]], Awaitable[list[Any]]]
 
 
 class ClusterStore(Store):
@@ -45,19 +45,19 @@ class ClusterStore(Store):
         self._looked_s = -LOOK_EVERY_S
         self._looking: asyncio.Task[None] | None = None
 
-    def execute(self, key: str, command: Sequence[Word]) -> asyncio.Future[Any]:
-        return asyncio.ensure_future(self._execute(key, command))
+    def execute(self, command: Command) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(self._execute(command))
 
-    async def _execute(self, key: str, command: Sequence[Word]) -> Any:
-        (answer,) = await self._followed(key, [command], self._on_shared)
+    async def _execute(self, command: Command) -> Any:
+        (answer,) = await self._followed(key_of(command), [command], self._on_shared)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
+    async def in_turn(self, key: str, *commands: Command) -> list[Any]:
         return await self._followed(key, commands, self._on_own)
 
-    async def _followed(self, key: str, commands: Sequence[Sequence[Word]], on: On) -> list[Any]:
+    async def _followed(self, key: str, commands: Sequence[Command], on: On) -> list[Any]:
         await sent(self.redis.initialize())
         node, asking = self.redis.get_node_from_key(key), False
         for _ in range(REDIRECTIONS):
@@ -73,10 +73,10 @@ class ClusterStore(Store):
         self._look_soon()
         raise RedisError("the nodes of the cluster do not agree on who serves a slot")
 
-    async def each(self, *commands: Sequence[Word]) -> list[Any]:
+    async def each(self, *commands: Command) -> list[Any]:
         return await answered(self._each(commands))
 
-    async def _each(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+    async def _each(self, commands: Sequence[Command]) -> list[Any]:
         await sent(self.redis.initialize())
         parts: dict[Any, list[int]] = {}
         answers: list[Any] = [RedisError("no primary serves this slot")] * len(commands)
@@ -101,7 +101,7 @@ class ClusterStore(Store):
             raise answers[0]
         return answers
 
-    async def _on_shared(self, node: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
+    async def _on_shared(self, node: Any, commands: Sequence[Command]) -> list[Any]:
         """On the connection that all share. Never raises: a command that could not be executed, or was refused, is answered
         by its exception."""
         shared = self._shared.get(node.name)
@@ -115,9 +115,9 @@ class ClusterStore(Store):
         self._look_at(node, answers)
         return answers
 
-    async def _on_own(self, node: Any, commands: Sequence[Sequence[Word]]) -> list[Any]:
+    async def _on_own(self, node: Any, commands: Sequence[Command]) -> list[Any]:
         """As `_on_shared`, on a connection of their own."""
-        asked = [PipelineCommand(number, *command) for number, command in enumerate(commands)]
+        asked = [PipelineCommand(number, *words(command)) for number, command in enumerate(commands)]
         try:
             async with self._gates[node.name]:
                 await sent(node.execute_pipeline(asked))

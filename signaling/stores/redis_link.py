@@ -46,14 +46,36 @@ _ERRORS: dict[str, type[errors.RedisError]] = {
 
 
 class Standing(tuple[Word, ...]):
-    """A command that is asked again and again: packed once."""
+    """A command, or the first words of one, that is said again and again: packed once. It stands first in a `Command`."""
 
     packed: bytes
+    _strings: bytes
 
     def __new__(cls, *words: Word) -> Standing:
         made = super().__new__(cls, words)
         made.packed = hiredis.pack_command(words)  # type: ignore[arg-type]
+        made._strings = _without_count(made.packed)
         return made
+
+    def and_then(self, rest: Sequence[Word]) -> bytes:
+        """The command that goes on with these words, packed (RESP: how many there are, then each of them)."""
+        if not rest:
+            return self.packed
+        packed = hiredis.pack_command(rest)  # type: ignore[arg-type]
+        return b"*%d\r\n%b%b" % (len(self) + len(rest), self._strings, _without_count(packed))
+
+
+def _without_count(packed: bytes) -> bytes:
+    return packed[packed.index(b"\n") + 1 :]
+
+
+Command = Sequence[Word | Standing]
+
+
+def words(command: Command) -> Sequence[Word]:
+    """What a command says, however it was put together."""
+    first = command[0]
+    return (*first, *command[1:]) if isinstance(first, Standing) else command  # type: ignore[arg-type,return-value]
 
 
 class Asked(Struct, gc=False):
@@ -134,9 +156,10 @@ def _unmissed() -> None:
     pass
 
 
-def _pack(command: Sequence[Word]) -> bytes:
-    if isinstance(command, Standing):
-        return command.packed
+def _pack(command: Command) -> bytes:
+    first = command[0]
+    if isinstance(first, Standing):
+        return first.and_then(command[1:])  # type: ignore[arg-type]
     packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]
     return packed
 
@@ -191,11 +214,11 @@ class SharedConnection:
         self._loop: asyncio.AbstractEventLoop | None = None
         """Asked for once: until Python 3.12 each question for the running loop is a system call."""
 
-    def ask(self, command: Sequence[Word]) -> asyncio.Future[Any]:
+    def ask(self, command: Command) -> asyncio.Future[Any]:
         """The answer; what the store refuses is raised. Raises `CrowdedError` at once."""
         return self._ask(_pack(command))
 
-    def ask_all(self, commands: Sequence[Sequence[Word]]) -> asyncio.Future[list[Any]]:
+    def ask_all(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """All their answers at once; a command that was refused is answered by its exception. Raises `CrowdedError`."""
         if not commands:  # nothing waits for an answer: it would take that of whoever asks next
             nothing: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from rooms.errors import Conflict, Invalid, Limited, NotFound
 from rooms.log import Entry
@@ -50,7 +49,9 @@ class RedisRoomLog:
         self._epoch = str(uuid.uuid4())[:24]
         """Half of the epochs of the logs that begin here; the time is the other half."""
         self._write = Script(store, "write", after=("epoch", "live"))
+        self._to_write = lru_cache(maxsize=4_096)(self._writing)
         self._resume = Script(store, "resume", after=("entries", "epoch", "live"))
+        self._to_resume = lru_cache(maxsize=4_096)(self._resuming)
         self._page = Script(store, "page", after=("entries",))
         self._trim = Script(store, "trim", after=("entries",))
         self._forget = Script(store, "forget")
@@ -72,19 +73,20 @@ class RedisRoomLog:
         arguments: list[Word] = [
             _request_field(request) if request else "",
             request.verb if request else "",
-            *((rate.person, int(1_000_000 / rate.per_s), rate.burst) if rate else ("", 0, 0)),
-            *((rewrite.ref, rewrite.seen, rewrite.how) if rewrite else ("", "", "")),
-            *((live.seen, live.blob) if live else ("", "")),
+            rate.person if rate else "",
+            f"{rewrite.ref} {rewrite.seen} {rewrite.how}" if rewrite else "",
+            live.seen if live else "",
+            live.blob if live else "",
             answers or "",
-            self._epoch,
-            self._replicas,
         ]
         for draft in drafts:
             arguments += (draft.key, draft.body)
-        answer = await self._write(_keys_to_write(slug), arguments, replicas=self._replicas)
+        per_s, burst = (rate.per_s, rate.burst) if rate else (1, 0)
+        on = self._to_write(slug, per_s, burst)
+        answer = await self._write(on, arguments, replicas=self._replicas)
         match answer[0]:
             case b"ok":
-                return Written(tuple(id_.decode() for id_ in answer[2:]), version=int(answer[1]))
+                return Written(tuple([id_.decode() for id_ in answer[2:]]), version=int(answer[1]))
             case b"dup":
                 return Written((answer[1].decode(),), dup=True)
             case b"key":
@@ -96,14 +98,18 @@ class RedisRoomLog:
             case _:
                 raise Stale
 
+    def _writing(self, slug: str, per_s: float, burst: int) -> Standing:
+        names = ("log", "meta", "keys:", "gone", "current", "live", "rate")
+        keys = [*_keys(slug, *names), channel(slug), *_keys(slug, "bodies")]
+        return self._write.on(keys, self._epoch, self._replicas, int(1_000_000 / per_s), burst)
+
     async def resume(
         self, slug: str, seen: Seen | None, limit: int, max_bytes: int, live: LiveSwap | None = None
     ) -> Resume:
         cursor = (seen.epoch, seen.id or "", seen.key or "") if seen else ("", "", "")
         swap = (live.seen, live.blob) if live else ("", "")
         replicas = self._replicas if live else 0
-        words = [self._epoch, *cursor, limit, *swap]
-        answer = await self._resume(_keys_to_resume(slug), words, replicas=replicas)
+        answer = await self._resume(self._to_resume(slug), [*cursor, limit, *swap], replicas=replicas)
         epoch, tail, tail_key, reset, forward, raw, version, blob, marks, floor, swapped = answer
         entries, more = _fitting(raw, limit, max_bytes, ascending=bool(forward))
         return Resume(
@@ -119,6 +125,10 @@ class RedisRoomLog:
             floor=floor.decode() or None,
             swapped=bool(swapped),
         )
+
+    def _resuming(self, slug: str) -> Standing:
+        keys = [*_keys(slug, "log", "meta", "gone", "live", "read", "bodies"), channel(slug)]
+        return self._resume.on(keys, self._epoch)
 
     async def page(
         self, slug: str, *, before: str | None, after: str | None, limit: int, max_bytes: int
@@ -150,7 +160,8 @@ class RedisRoomLog:
             if verb != request.verb:
                 raise _key_reused()
             return Found(None, Written((id_,), dup=True))
-        return Found(_entry(*raw[0]) if raw else None, None)
+        entries, _ = _fitting(raw, 1, 0, ascending=True)
+        return Found(entries[0] if entries else None, None)
 
     async def live(self, slug: str) -> LiveValue:
         version, blob = await self._store.run("HMGET", f"{{{slug}}}:live", "v", "s")
@@ -160,7 +171,7 @@ class RedisRoomLog:
         asked: list[Standing] = []
         for slug in slugs:
             asked += _head_of(slug)
-        answers = await self._store.each(*asked)
+        answers = await self._store.each(*((one,) for one in asked))
         return [
             None if isinstance(meta, Exception) or isinstance(version, Exception) else _head(*meta, version)
             for meta, version in zip(answers[::2], answers[1::2], strict=True)
@@ -213,36 +224,20 @@ def _keys(slug: str, *names: str) -> list[str]:
     return [f"{{{slug}}}:{name}" for name in names]
 
 
-@lru_cache(maxsize=4_096)
-def _keys_to_write(slug: str) -> list[str]:
-    names = ("log", "meta", "keys:", "gone", "current", "live", "rate")
-    return [*_keys(slug, *names), channel(slug), *_keys(slug, "bodies")]
-
-
-@lru_cache(maxsize=4_096)
-def _keys_to_resume(slug: str) -> list[str]:
-    return [*_keys(slug, "log", "meta", "gone", "live", "read", "bodies"), channel(slug)]
-
-
-def _entry(id_: bytes, prev: bytes, key: bytes, body: bytes) -> Entry:
-    return Entry(id_.decode(), prev.decode() or None, key.decode(), body)  # by position: half the time
-
-
 def _fitting(
-    raw: list[Any], limit: int, max_bytes: int, *, ascending: bool
+    flat: list[bytes], limit: int, max_bytes: int, *, ascending: bool
 ) -> tuple[tuple[Entry, ...], bool]:
-    """The first entries of `raw` within both bounds (always one, so that a reader gets on), ascending; and whether
-    something was left over."""
+    """The first entries of what `with_bodies` (entries.lua) answers, within both bounds (always one, so that a reader gets
+    on), ascending; and whether something was left over."""
     taken: list[Entry] = []
     size_bytes = 0
-    for fields in raw[:limit]:
-        entry = _entry(*fields)
-        size_bytes += len(entry.body) + PLACE_BYTES
-        if taken and size_bytes > max_bytes:
-            break
-        taken.append(entry)
-    more = len(taken) < len(raw)
-    return tuple(taken if ascending else reversed(taken)), more
+    fields = iter(flat)
+    for id_, prev, key, body in zip(fields, fields, fields, fields, strict=True):
+        size_bytes += len(body) + PLACE_BYTES
+        if len(taken) == limit or (taken and size_bytes > max_bytes):
+            return tuple(taken if ascending else reversed(taken)), True
+        taken.append(Entry(id_.decode(), prev.decode() or None, key.decode(), body))
+    return tuple(taken if ascending else reversed(taken)), False
 
 
 DAY_MS = 86_400_000

@@ -21,7 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from rooms.errors import Unavailable
-from signaling.stores.redis_link import AWAY, SharedConnection, Word
+from signaling.stores.redis_link import AWAY, Command, SharedConnection, Standing, Word, words
 
 log = structlog.get_logger()
 
@@ -34,9 +34,10 @@ WAIT_SHARE: Final = 0.5
 Result = TypeVar("Result")
 
 
-def key_of(command: Sequence[Word]) -> str:
+def key_of(command: Command) -> str:
     """Where a command belongs: its first operand, or the first key of a script."""
-    return str(command[3 if command[0] in ("EVALSHA", "EVAL") else 1])
+    said = words(command)
+    return str(said[3 if said[0] in ("EVALSHA", "EVAL") else 1])
 
 
 class TooFewReplicasError(RedisError):
@@ -112,16 +113,16 @@ class Store(abc.ABC):
         """Notices what no answer says, for as long as the node runs; returns at once where every change is said."""
 
     @abc.abstractmethod
-    def execute(self, key: str, command: Sequence[Word]) -> asyncio.Future[Any]:
+    def execute(self, command: Command) -> asyncio.Future[Any]:
         """Raises what redis-py raises, at once or when it is awaited."""
 
     @abc.abstractmethod
-    async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
+    async def in_turn(self, key: str, *commands: Command) -> list[Any]:
         """Executes them one after the other on one connection. A command that was refused is answered by its exception.
         Raises like `execute`."""
 
     @abc.abstractmethod
-    async def each(self, *commands: Sequence[Word]) -> list[Any]:
+    async def each(self, *commands: Command) -> list[Any]:
         """The answers to commands that do not depend on each other, in one trip to each primary. The first operand of each
         is its key (of a script, the first of its keys). One that cannot be had, or was refused, is answered by an exception;
         raises `Unavailable` when no primary answers."""
@@ -150,7 +151,7 @@ class Store(abc.ABC):
     async def run(self, *command: Word) -> Any:
         """A command whose first operand is its key. Raises `Unavailable`."""
         try:
-            return await self.execute(key_of(command), command)
+            return await self.execute(command)
         except AWAY as error:
             raise unavailable(error) from error
 
@@ -177,20 +178,20 @@ class OneStore(Store):
         """The primary, as a connection of redis-py's that is not connected."""
         return self.redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
 
-    def execute(self, key: str, command: Sequence[Word]) -> asyncio.Future[Any]:
+    def execute(self, command: Command) -> asyncio.Future[Any]:
         return self._shared.ask(command)
 
-    async def in_turn(self, key: str, *commands: Sequence[Word]) -> list[Any]:
+    async def in_turn(self, key: str, *commands: Command) -> list[Any]:
         async with self._gate, self.redis.pipeline(transaction=False) as pipe:
             for command in commands:
-                pipe.execute_command(*command)
+                pipe.execute_command(*words(command))
             answers: list[Any] = await sent(pipe.execute(raise_on_error=False))
             return answers
 
-    async def each(self, *commands: Sequence[Word]) -> list[Any]:
+    async def each(self, *commands: Command) -> list[Any]:
         return await answered(self._asked_all(commands))
 
-    async def _asked_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+    async def _asked_all(self, commands: Sequence[Command]) -> list[Any]:
         return await self._shared.ask_all(commands)
 
     async def on_each_primary(self, *command: Word) -> list[Any]:
@@ -225,17 +226,29 @@ class Script:
         self.digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
         self._store = store
 
-    async def __call__(self, keys: Sequence[str], arguments: Sequence[Word], *, replicas: int = 0) -> Any:
-        """With `replicas` it is answered once so many have what it wrote; `Unavailable` when they have not in time. Then it
+    def on(self, keys: Sequence[str], *arguments: Word) -> Standing:
+        """How it is called for these keys, with those of its arguments that come first and stay the same: for `__call__`."""
+        return Standing("EVALSHA", self.digest, len(keys), *keys, *arguments)
+
+    async def __call__(
+        self, on: Sequence[str] | Standing, arguments: Sequence[Word], *, replicas: int = 0
+    ) -> Any:
+        """`on` is a list of keys, or what the method `on` has made of it.
+
+        With `replicas` it is answered once so many have what it wrote; `Unavailable` when they have not in time. Then it
         is written and not promised: whoever asks again needs a script that writes something again, or nothing is waited
         for (WAIT counts from the last write of its own connection)."""
-        operands = (len(keys), *keys, *arguments)
+        command: Command = (
+            (on, *arguments)
+            if isinstance(on, Standing)
+            else ("EVALSHA", self.digest, len(on), *on, *arguments)
+        )
         try:
             try:
-                return await self._once(keys[0], ("EVALSHA", self.digest, *operands), replicas)
+                return await self._once(command, replicas)
             except NoScriptError:
                 # A store that was restarted has forgotten it and has executed nothing.
-                return await self._once(keys[0], ("EVAL", self._source, *operands), replicas)
+                return await self._once(("EVAL", self._source, *words(command)[2:]), replicas)
         except AWAY as error:
             raise unavailable(error) from error
 
@@ -252,14 +265,14 @@ class Script:
                 answers[number] = answer
         return answers
 
-    def _once(self, key: str, command: Sequence[Word], replicas: int) -> asyncio.Future[Any]:
+    def _once(self, command: Command, replicas: int) -> asyncio.Future[Any]:
         if replicas:
-            return asyncio.ensure_future(self._replicated(key, command, replicas))
-        return self._store.execute(key, command)
+            return asyncio.ensure_future(self._replicated(command, replicas))
+        return self._store.execute(command)
 
-    async def _replicated(self, key: str, command: Sequence[Word], replicas: int) -> Any:
+    async def _replicated(self, command: Command, replicas: int) -> Any:
         wait_ms = int(self._store.timeout_s * 1000 * WAIT_SHARE)
-        answer, reached = await self._store.in_turn(key, command, ("WAIT", replicas, wait_ms))
+        answer, reached = await self._store.in_turn(key_of(command), command, ("WAIT", replicas, wait_ms))
         for one in (answer, reached):
             if isinstance(one, Exception):
                 raise one

@@ -14,8 +14,9 @@ while left > 0 and count < most do
   if #raw == 0 then break end
   left = left - #raw
   newest = '(' .. raw[#raw][1]
-  for _, entry in ipairs(with_bodies(raw, KEYS[2])) do
-    local event = cmsgpack.unpack(entry[4])
+  local entries = with_bodies(raw, KEYS[2])
+  for i = 4, #entries, 4 do
+    local event = cmsgpack.unpack(entries[i])
     if event.by ~= ARGV[1] then
       -- An edit stands for its message, which may have been read before.
       local edited = event.kind == 'chat.edited' and (not mark or order(event.ref) > order(mark))

@@ -2,42 +2,45 @@
 -- Runs on Redis 7.0 and every Valkey. All keys carry the room's hash tag, so one slot of a Redis Cluster holds a room.
 --
 -- KEYS  1 log  2 meta  3 keys (prefix)  4 gone  5 current  6 live  7 rate  8 channel  9 bodies
--- ARGV  1 person:key ("" none)  2 verb
---       3 rated person ("" none)  4 microseconds per token  5 burst
---       6 ref ("" none)  7 entry id that was seen to hold it  8 edit | delete | react
+-- ARGV  1 first half of the epoch of a log that begins  2 replicas that the answer waits for
+--       3 microseconds per token  4 burst
+--       5 person:key ("" none)  6 verb
+--       7 rated person ("" none)
+--       8 ref, entry id that was seen to hold it, and edit | delete | react ("" none)
 --       9 live version that was seen ("" none)  10 live blob
---       11 id of a message that is answered ("" none)  12 first half of the epoch of a log that begins
---       13 replicas that the answer waits for  14… key, body of each event
+--       11 id of a message that is answered ("" none)
+--       12… key, body of each event
 -- Answers: {'ok', version, ids…}  {'dup', id}  {'key'}  {'limited', ms}  {'stale'}  {'missing'}
 
 local now = redis.call('TIME')
 local day = math.floor(tonumber(now[1]) / 86400)
 local keys_today, keys_before = KEYS[3] .. day, KEYS[3] .. (day - 1)
 
-if ARGV[1] ~= '' then
-  local known = redis.call('HGET', keys_today, ARGV[1]) or redis.call('HGET', keys_before, ARGV[1])
+if ARGV[5] ~= '' then
+  local known = redis.call('HGET', keys_today, ARGV[5]) or redis.call('HGET', keys_before, ARGV[5])
   if known then
     local id, verb = string.match(known, '^(%S+) (%S+)$')
-    if verb ~= ARGV[2] then return {'key'} end
+    if verb ~= ARGV[6] then return {'key'} end
     -- Nobody knows whether the replicas have the first write; they have it when they have this one.
-    if tonumber(ARGV[13]) > 0 then redis.call('HSET', KEYS[2], 'asked', now[1]) end
+    if tonumber(ARGV[2]) > 0 then redis.call('HSET', KEYS[2], 'asked', now[1]) end
     return {'dup', id}
   end
 end
 
 -- Generic cell rate algorithm: the hash holds the theoretical arrival time of each person's next request.
 local arrival
-if ARGV[3] ~= '' then
+if ARGV[7] ~= '' then
   local us = tonumber(now[1]) * 1000000 + tonumber(now[2])
-  local each, burst = tonumber(ARGV[4]), tonumber(ARGV[5])
-  arrival = math.max(tonumber(redis.call('HGET', KEYS[7], ARGV[3]) or '0'), us) + each
+  local each, burst = tonumber(ARGV[3]), tonumber(ARGV[4])
+  arrival = math.max(tonumber(redis.call('HGET', KEYS[7], ARGV[7]) or '0'), us) + each
   local early = arrival - us - each * burst
   if early > 0 then return {'limited', math.ceil(early / 1000)} end
 end
 
-if ARGV[6] ~= '' then
-  local held = redis.call('HGET', KEYS[5], ARGV[6]) or ARGV[6]
-  if held ~= ARGV[7] or #redis.call('XRANGE', KEYS[1], held, held) == 0 then return {'stale'} end
+local ref, seen, how = string.match(ARGV[8], '^(%S+) (%S+) (%S+)$')
+if ref then
+  local held = redis.call('HGET', KEYS[5], ref) or ref
+  if held ~= seen or #redis.call('XRANGE', KEYS[1], held, held) == 0 then return {'stale'} end
 end
 
 local version = tonumber(redis.call('HGET', KEYS[6], 'v') or '0')
@@ -50,16 +53,16 @@ if ARGV[11] ~= '' and redis.call('HEXISTS', KEYS[5], ARGV[11]) == 0 then
 end
 
 -- Nothing is refused from here on.
-local epoch = epoch_of(KEYS[2], redis.call('HGET', KEYS[2], 'epoch'), ARGV[12])
+local epoch = epoch_of(KEYS[2], redis.call('HGET', KEYS[2], 'epoch'), ARGV[1])
 if arrival then
-  redis.call('HSET', KEYS[7], ARGV[3], string.format('%.0f', arrival))
+  redis.call('HSET', KEYS[7], ARGV[7], string.format('%.0f', arrival))
   redis.call('EXPIRE', KEYS[7], 3600)
 end
 
 if ARGV[9] ~= '' then version = set_live(KEYS[6], version, ARGV[10]) end
 local answer = {'ok', version}
 local prev = redis.call('HGET', KEYS[2], 'tail') or ''
-for i = 14, #ARGV, 2 do
+for i = 12, #ARGV, 2 do
   local id = redis.call('XADD', KEYS[1], '*', 'p', prev, 'k', ARGV[i])
   redis.call('HSET', KEYS[9], id, ARGV[i + 1])
   answer[#answer + 1] = id
@@ -68,16 +71,16 @@ for i = 14, #ARGV, 2 do
 end
 if answer[3] then redis.call('HSET', KEYS[2], 'tail', prev, 'key', ARGV[#ARGV - 1]) end
 
-if ARGV[6] ~= '' and ARGV[8] ~= 'react' then
-  local removed = redis.call('XRANGE', KEYS[1], ARGV[7], ARGV[7])[1]
+if ref and how ~= 'react' then
+  local removed = redis.call('XRANGE', KEYS[1], seen, seen)[1]
   redis.call('HSET', KEYS[4], removed[1], removed[2][4])
   redis.call('XDEL', KEYS[1], removed[1])
   redis.call('HDEL', KEYS[9], removed[1])
-  redis.call('HSET', KEYS[5], ARGV[6], answer[3])
+  redis.call('HSET', KEYS[5], ref, answer[3])
 end
 
-if ARGV[1] ~= '' then
-  redis.call('HSET', keys_today, ARGV[1], answer[3] .. ' ' .. ARGV[2])
+if ARGV[5] ~= '' then
+  redis.call('HSET', keys_today, ARGV[5], answer[3] .. ' ' .. ARGV[6])
   redis.call('EXPIRE', keys_today, 172800)
 end
 
