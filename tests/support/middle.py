@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
 
 from tests.support.aiortc_peer import AiortcMember, AiortcPeer
 from tests.support.client import Options, PythonClient
@@ -18,16 +19,26 @@ from tests.support.people import Person
 
 
 class HandedOn(MediaStreamTrack):
-    """A track of one side, for the other side, as soon as it is there."""
+    """A track of one side, for the other side, as soon as it is there; that of a newer connection takes its place."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind
-        self.source: asyncio.Future[MediaStreamTrack] = asyncio.get_running_loop().create_future()
+        self._source: asyncio.Future[MediaStreamTrack] = asyncio.get_running_loop().create_future()
+
+    def comes_from(self, track: MediaStreamTrack) -> None:
+        if self._source.done():
+            self._source = asyncio.get_running_loop().create_future()
+        self._source.set_result(track)
 
     async def recv(self) -> Any:
-        source = await self.source
-        return await source.recv()
+        while True:
+            source = await self._source
+            try:
+                return await source.recv()
+            except MediaStreamError:
+                if self._source.done() and self._source.result() is source:
+                    self._source = asyncio.get_running_loop().create_future()
 
 
 class Half(AiortcPeer):
@@ -38,7 +49,7 @@ class Half(AiortcPeer):
         super().__init__(sent=sent)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        self._received[track.kind].source.set_result(track)
+        self._received[track.kind].comes_from(track)
 
 
 @asynccontextmanager
