@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -29,11 +30,22 @@ def wire(slug: str, entry: Entry) -> bytes:
     The body is spliced in as it is stored, so an event is never decoded on its way (msgpack specification, "map
     format": up to 15 pairs are `1000xxxx`, up to 2^16-1 `0xde` and two bytes).
     """
+    return b"".join(_pieces(_room(slug), entry))
+
+
+def wires(slug: str, entries: Sequence[Entry]) -> bytes:
+    """An array of them, 65,535 at most (msgpack specification, "array 16"): a page of history."""
+    room = _room(slug)
+    pieces = [b"\xdc", len(entries).to_bytes(2, "big")]
+    for entry in entries:
+        pieces += _pieces(room, entry)
+    return b"".join(pieces)
+
+
+def _pieces(room: bytes, entry: Entry) -> tuple[bytes, ...]:
     body, id_ = entry.body, entry.id
     at = _pack(int(id_[: id_.index("-")]))
-    return b"".join(
-        (_HEADS[body[0] & 0x0F], _room(slug), _pack(id_), _PREV, _pack(entry.prev), _AT, at, body[1:])
-    )
+    return _HEADS[body[0] & 0x0F], room, _pack(id_), _PREV, _pack(entry.prev), _AT, at, body[1:]
 
 
 def _head(pairs: int) -> bytes:

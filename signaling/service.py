@@ -37,7 +37,7 @@ from rooms.errors import (
 from rooms.events import Event
 from rooms.ids import event_at, peer_id
 from rooms.live import Decision, Live, Notice, Peer
-from rooms.log import wire
+from rooms.log import wires
 from rooms.membership import RoomRecord, is_polite
 from rooms.ports import (
     Draft,
@@ -286,8 +286,8 @@ class Service:
             limit=limit,
             max_bytes=self._rates.page_bytes,
         )
-        shown = [_raw(wire(resident.slug, entry)) for entry in read.entries]
-        return Reply(pack(p.Paged(ok=True, events=shown, more=read.more, floor=read.floor)))
+        shown = wires(resident.slug, read.entries)
+        return Reply(pack(p.Paged(ok=True, events=_raw(shown), more=read.more, floor=read.floor)))
 
     def send(self, connection: Connection, command: c.ChatSend) -> Light:
         return Light(self._send(connection, command))
@@ -836,7 +836,7 @@ def _log_shown(slug: str, resumed: Resume) -> p.LogShown:
     return p.LogShown(
         epoch=resumed.epoch,
         head=resumed.head,
-        events=[_raw(wire(slug, entry)) for entry in resumed.entries],
+        events=_raw(wires(slug, resumed.entries)),
         more=resumed.more,
         reset=resumed.reset,
         floor=resumed.floor,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rooms import events
 from rooms.events import ChatEdited, ChatPosted, Posted
-from rooms.log import Entry, wire
+from rooms.log import Entry, wire, wires
 from signaling import packets
 
 pytestmark = pytest.mark.unit
@@ -26,6 +26,13 @@ def test_L1_an_event_on_the_wire_is_its_place_and_its_body(
         "by": "p", "key": "k", "kind": "chat.posted", "text": text,
     }  # fmt: skip
     assert seen == (expected | {"reply_to": reply} if reply else expected)
+
+
+@given(texts=st.lists(st.text(), max_size=40))
+def test_L1_a_page_is_an_array_of_what_is_pushed(texts: list[str]) -> None:
+    bodies = [events.encode(ChatPosted(by="p", key="k", text=text)) for text in texts]
+    entries = [Entry(f"1795529139096-{at}", None, "k", body) for at, body in enumerate(bodies)]
+    assert msgpack.unpackb(wires("room", entries)) == [msgpack.unpackb(wire("room", one)) for one in entries]
 
 
 def test_L1_a_body_of_fifteen_entries_still_fits() -> None:
