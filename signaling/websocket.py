@@ -350,13 +350,13 @@ def accept(request: web.Request | Opening, most_bytes: int, turn: Turn) -> WebSo
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the connection has ended")
     answer = _accepted(request.headers)
-    if isinstance(request, web.Request) and request.protocol._message_tail:
+    if not isinstance(request, Opening) and request.protocol._message_tail:
         # Section 4.1: a client waits; what aiohttp has read of a frame would be missing.
         raise web.HTTPBadRequest(text="Something was said before the handshake was answered.")
     socket = WebSocket(transport, most_bytes, turn)
     socket.begin(answer)
     transport.set_protocol(socket)
-    if isinstance(request, web.Request):
+    if not isinstance(request, Opening):
         transport.resume_reading()
         # What aiohttp knows of a connection it forgets when that is lost, and it would close it.
         http = request.protocol
