@@ -8,6 +8,8 @@ from functools import lru_cache
 import msgspec
 from msgspec import Struct
 
+from rooms.ids import event_at
+
 _pack = msgspec.msgpack.Encoder().encode
 
 _FIXMAP_MAX = 15
@@ -44,7 +46,7 @@ def wires(slug: str, entries: Sequence[Entry]) -> bytes:
 
 def _pieces(room: bytes, entry: Entry) -> tuple[bytes, ...]:
     body, id_ = entry.body, entry.id
-    at = _pack(int(id_[: id_.index("-")]))
+    at = _pack(event_at(id_))
     return _HEADS[body[0] & 0x0F], room, _pack(id_), _PREV, _pack(entry.prev), _AT, at, body[1:]
 
 

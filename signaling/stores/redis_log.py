@@ -86,7 +86,7 @@ class RedisRoomLog:
         answer = await self._write(on, arguments, replicas=self._replicas)
         match answer[0]:
             case b"ok":
-                return Written(tuple([id_.decode() for id_ in answer[2:]]), version=int(answer[1]))
+                return Written(tuple(map(bytes.decode, answer[2:])), version=int(answer[1]))
             case b"dup":
                 return Written((answer[1].decode(),), dup=True)
             case b"key":
