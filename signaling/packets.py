@@ -56,10 +56,10 @@ def read(frame: bytes) -> Incoming:
 
 
 def read_event(frame: bytes) -> Event | None:
-    """None for a packet of another kind. Raises as `read` does."""
+    """None for whatever is not one: `read` tells what it is. Raises RecursionError for absurd nesting."""
     try:
         return _event.decode(frame)
-    except msgspec.ValidationError:
+    except msgspec.DecodeError:  # also of a name in a packet that turns out to be of another kind
         return None
 
 

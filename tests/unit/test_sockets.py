@@ -151,6 +151,22 @@ async def test_a_socket_that_has_ended_is_no_cycle() -> None:
         gc.enable()
 
 
+@pytest.mark.parametrize("step", [1, -1], ids=["forwards", "backwards"])
+@pytest.mark.parametrize(
+    ("kind", "namespace", "ends"),
+    [(packets.ACK, "/", False), (packets.EVENT, "/x", False), (packets.EVENT, "/", True)],
+)
+async def test_what_a_packet_is_does_not_depend_on_the_order_of_its_fields(
+    kind: int, namespace: str, ends: bool, step: int
+) -> None:
+    """What nobody listens to may be called anything, also what is no text."""
+    fields = {"type": kind, "nsp": namespace, "data": ["name", {}]}
+    frame = packets.pack(dict(list(fields.items())[::step]))
+    socket = _known(server := _server(Rooms(Reply(b"")))).socket
+    server.eio.on_message(socket, frame.replace(packets.pack("name"), b"\xa4\xff\xff\xff\xff"))
+    assert socket.closing == ends
+
+
 class Ending:
     """A socket of a server; its transport ends at once."""
 
