@@ -23,7 +23,8 @@ class Child:
         self, arguments: Sequence[str], *, env: Mapping[str, str], sink: IO[bytes], pass_fds: Sequence[int]
     ) -> None:
         """Starts it; what it prints goes to `sink`. By the thread that calls: on Linux a child may ask for a signal when
-        that thread ends. Raises OSError."""
+        that thread ends. Raises OSError, and RuntimeError when there can be no thread that waits for its end; then it
+        does not run."""
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = self._loop.create_future()
         self._process = subprocess.Popen(
@@ -36,7 +37,12 @@ class Child:
             pass_fds=pass_fds,
         )
         self.pid = self._process.pid
-        threading.Thread(target=self._watch, name=f"end of {self.pid}", daemon=True).start()
+        try:
+            threading.Thread(target=self._watch, name=f"end of {self.pid}", daemon=True).start()
+        except RuntimeError:
+            self._process.kill()
+            self._process.wait()
+            raise
 
     @property
     def returncode(self) -> int | None:

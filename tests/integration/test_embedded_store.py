@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -210,6 +211,20 @@ def test_no_copy_of_the_server_is_made_for_it(folder):
 
     uvloop.run(two_lives())
     assert copies == []
+
+
+async def test_one_whose_end_nobody_could_wait_for_is_not_left_running(folder, monkeypatch):
+    real = threading.Thread.start
+
+    def no_more(thread: threading.Thread) -> None:
+        if thread.name.startswith("end of "):
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    with pytest.raises(RuntimeError):
+        await EmbeddedStore(folder).start()
+    assert not psutil.Process().children()
 
 
 # ------------------------------------------------------------------------------- killed and left over
