@@ -61,7 +61,7 @@ class Standing(tuple[Word, ...]):
         """The command that goes on with these words, packed (RESP: how many there are, then each of them)."""
         if not rest:
             return self.packed
-        packed = hiredis.pack_command(rest)  # type: ignore[arg-type]
+        packed = hiredis.pack_command(tuple(rest))  # type: ignore[arg-type]
         return b"*%d\r\n%b%b" % (len(self) + len(rest), self._strings, _without_count(packed))
 
 

@@ -49,9 +49,9 @@ class RedisRoomLog:
         self._epoch = str(uuid.uuid4())[:24]
         """Half of the epochs of the logs that begin here; the time is the other half."""
         self._write = Script(store, "write", after=("epoch", "live"))
-        self._to_write = lru_cache(maxsize=4_096)(self._writing)
+        self._to_write = lru_cache(maxsize=ROOMS_KEPT)(self._writing)
         self._resume = Script(store, "resume", after=("entries", "epoch", "live"))
-        self._to_resume = lru_cache(maxsize=4_096)(self._resuming)
+        self._to_resume = lru_cache(maxsize=ROOMS_KEPT)(self._resuming)
         self._page = Script(store, "page", after=("entries",))
         self._trim = Script(store, "trim", after=("entries",))
         self._forget = Script(store, "forget")
@@ -71,6 +71,7 @@ class RedisRoomLog:
         answers: str | None = None,
     ) -> Written:
         arguments: list[Word] = [
+            *((int(1_000_000 / rate.per_s), rate.burst) if rate else (0, 0)),
             _request_field(request) if request else "",
             request.verb if request else "",
             rate.person if rate else "",
@@ -81,9 +82,7 @@ class RedisRoomLog:
         ]
         for draft in drafts:
             arguments += (draft.key, draft.body)
-        per_s, burst = (rate.per_s, rate.burst) if rate else (1, 0)
-        on = self._to_write(slug, per_s, burst)
-        answer = await self._write(on, arguments, replicas=self._replicas)
+        answer = await self._write(self._to_write(slug), arguments, replicas=self._replicas)
         match answer[0]:
             case b"ok":
                 return Written(tuple(map(bytes.decode, answer[2:])), version=int(answer[1]))
@@ -98,10 +97,10 @@ class RedisRoomLog:
             case _:
                 raise Stale
 
-    def _writing(self, slug: str, per_s: float, burst: int) -> Standing:
+    def _writing(self, slug: str) -> Standing:
         names = ("log", "meta", "keys:", "gone", "current", "live", "rate")
         keys = [*_keys(slug, *names), channel(slug), *_keys(slug, "bodies")]
-        return self._write.on(keys, self._epoch, self._replicas, int(1_000_000 / per_s), burst)
+        return self._write.on(keys, self._epoch, self._replicas)
 
     async def resume(
         self, slug: str, seen: Seen | None, limit: int, max_bytes: int, live: LiveSwap | None = None
@@ -241,6 +240,10 @@ def _fitting(
 
 
 DAY_MS = 86_400_000
+
+ROOMS_KEPT = 8_192
+"""Rooms of which it is packed once how they are written and resumed, some 2 kB each; packed anew each time a command costs
+three times as much. 10,000 people are in 5,000 rooms, and a cache that is a little too small for them would find nothing."""
 
 TRIM_STEP = 500
 """Entries that one step of a removal takes at most: the store answers nobody else meanwhile, for about a millisecond."""
