@@ -1,4 +1,4 @@
-"""Socket.IO 5 over msgpack: handshake, dispatch in two lanes, acknowledgement, dismissal (rules T1–T4, C1–C4).
+"""Socket.IO 5 over msgpack: handshake, dispatch in three lanes, acknowledgement, dismissal (rules T1–T4, C1–C4).
 
 A python-socketio server; below it `engine`, behind it `service`. It owns the sockets of this node.
 """
