@@ -63,9 +63,12 @@ def read_event(frame: bytes) -> Event | None:
         return None
 
 
-def parts(data: Raw) -> tuple[str, list[Raw]]:
-    """The name of an event and whatever goes with it. Raises as `read` does, for data that is no event."""
-    name, *rest = _parts.decode(data) or [NOTHING]
+def parts(incoming: Incoming) -> tuple[str, list[Raw]] | None:
+    """The name of an event and whatever goes with it; None for another kind or namespace. Raises as `read` does, for data
+    that is no event."""
+    if incoming.type != EVENT or incoming.nsp != "/":
+        return None
+    name, *rest = _parts.decode(incoming.data) or [NOTHING]
     return _name.decode(name), rest
 
 

@@ -271,23 +271,31 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             return
         connection: SocketConnection | None = socket.connection
         try:
-            if connection is not None and (event := packets.read_event(data)):
-                name, payload = event.data
-                self._ask(connection, Asked(name, payload, event.id, len(data)))
-            else:
-                self._take_rare(socket, packets.read(data), len(data))
+            event = packets.read_event(data) if connection is not None else None
+        except RecursionError:
+            socket.end()
+            return
+        if connection is not None and event is not None:
+            name, payload = event.data
+            self._ask(connection, Asked(name, payload, event.id, len(data)))
+        else:
+            self._take_rare(socket, data)
+
+    def _take_rare(self, socket: EngineSocket, data: bytes) -> None:
+        """Whatever is not an event as it has to be of somebody who is known."""
+        connection: SocketConnection | None = socket.connection
+        try:
+            incoming = packets.read(data)
+            parts = packets.parts(incoming) if connection is not None else None
         except UNREADABLE:
             socket.end()
-
-    def _take_rare(self, socket: EngineSocket, incoming: packets.Incoming, size_bytes: int) -> None:
-        """Whatever is not an event as it has to be of somebody who is known. Raises one of `UNREADABLE`."""
-        connection: SocketConnection | None = socket.connection
+            return
         if incoming.nsp != "/":
             self._refuse_namespace(socket, incoming, known=connection is not None)
-        elif connection is not None and incoming.type == packets.EVENT:
-            name, rest = packets.parts(incoming.data)
+        elif connection is not None and parts is not None:
+            name, rest = parts
             payload = rest[0] if rest else packets.NOTHING
-            self._ask(connection, Asked(name, payload, incoming.id, size_bytes, surplus=len(rest) > 1))
+            self._ask(connection, Asked(name, payload, incoming.id, len(data), surplus=len(rest) > 1))
         elif connection is None and incoming.type == packets.CONNECT and socket.sid not in self._entering:
             self._entering.add(socket.sid)
             self._own(self._welcome(socket, incoming.data))

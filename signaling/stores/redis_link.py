@@ -48,24 +48,21 @@ _ERRORS: dict[str, type[errors.RedisError]] = {
 class Standing(tuple[Word, ...]):
     """A command, or the first words of one, that is said again and again: packed once. It stands first in a `Command`."""
 
-    packed: bytes
     _strings: bytes
 
     def __new__(cls, *words: Word) -> Standing:
         made = super().__new__(cls, words)
-        made.packed = hiredis.pack_command(words)  # type: ignore[arg-type]
-        made._strings = _without_count(made.packed)
+        made._strings = _strings(words)
         return made
 
     def and_then(self, rest: Sequence[Word]) -> bytes:
         """The command that goes on with these words, packed (RESP: how many there are, then each of them)."""
-        if not rest:
-            return self.packed
-        packed = hiredis.pack_command(tuple(rest))  # type: ignore[arg-type]
-        return b"*%d\r\n%b%b" % (len(self) + len(rest), self._strings, _without_count(packed))
+        return b"*%d\r\n%b%b" % (len(self) + len(rest), self._strings, _strings(rest) if rest else b"")
 
 
-def _without_count(packed: bytes) -> bytes:
+def _strings(words: Sequence[Word]) -> bytes:
+    """Each as it stands in a command."""
+    packed: bytes = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
     return packed[packed.index(b"\n") + 1 :]
 
 
