@@ -38,6 +38,11 @@ class RoomRecord(Struct, frozen=True):
                 return member
         raise NotFound("This room does not exist, or it is not yours.", field="room")
 
+    @property
+    def persons(self) -> tuple[str, ...]:
+        """The ids of its people, in the order of `members`."""
+        return tuple(member.person for member in self.members)
+
     def others(self, person: str) -> tuple[str, ...]:
         return tuple(member.person for member in self.members if member.person != person)
 

@@ -39,6 +39,8 @@ from signaling.door import Door
 from signaling.front import Front
 from signaling.housekeeping import Housekeeping
 from signaling.hub import Hub
+from signaling.leaves import Leaves
+from signaling.live_steps import LiveSteps
 from signaling.mail_carriers import carrier, mail_sender
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
@@ -46,7 +48,7 @@ from signaling.outbox import Outbox
 from signaling.packets import pack
 from signaling.post import Post
 from signaling.reminders import Reminders
-from signaling.service import Rates, Service
+from signaling.service import Service
 from signaling.sessions import Sessions
 from signaling.settings import Settings, SettingsError
 from signaling.sockets import SocketLimits, SocketServer
@@ -62,6 +64,11 @@ from signaling.stores.registry import Registry, person_channel
 from signaling.stores.schedule import Backlog, Schedule
 from signaling.stores.turns import Turns
 from signaling.timekeeper import Timekeeper
+from signaling.verbs.call import CallVerbs
+from signaling.verbs.chat import ChatVerbs
+from signaling.verbs.room import RoomVerbs
+from signaling.verbs.seats import Seats
+from signaling.verbs.session import SessionVerbs
 from signaling.web import Web
 
 log = structlog.get_logger()
@@ -176,33 +183,70 @@ class Node:
         self.timekeeper = Timekeeper(
             self.schedule, room_log, turns, rules=rules, now_ms=now_ms, on_changes=self._time_brought
         )
-        self.service = Service(
-            node=name,
+        call_rules = CallRules(
+            ring_ms=settings.ring_s * 1000,
+            away_ms=settings.away_s * 1000,
+            resume_ms=settings.call_resume_s * 1000,
+        )
+        self.steps = LiveSteps(
             room_log=room_log,
             memberships=directory,
             registry=self.registry,
             hub=self.hub,
             nodes=self.nodes,
-            sessions=self.sessions,
-            limits=limits,
-            rates=Rates(
-                chat_per_s=settings.chat_per_s,
-                chat_burst=settings.chat_burst,
-                rooms_per_socket=settings.rooms_per_socket,
-                page_bytes=settings.page_bytes,
-            ),
-            rules=CallRules(
-                ring_ms=settings.ring_s * 1000,
-                away_ms=settings.away_s * 1000,
-                resume_ms=settings.call_resume_s * 1000,
-            ),
-            ice=partial(_ice_shown, ice),
-            echoes=self.echoes,
             departures=departures,
+            rules=call_rules,
             on_people=self.timekeeper.hint,
             now_ms=now_ms,
+        )
+        self.leaves = Leaves(
+            departures=departures,
+            hub=self.hub,
+            nodes=self.nodes,
+            echoes=self.echoes,
+            steps=self.steps,
+            away_ms=call_rules.away_ms,
+            now_ms=now_ms,
+        )
+        seats = Seats(self.hub, directory, now_ms)
+        room_verbs = RoomVerbs(
+            seats=seats,
+            hub=self.hub,
+            nodes=self.nodes,
+            room_log=room_log,
+            steps=self.steps,
+            leaves=self.leaves,
+            sessions=self.sessions,
+            limits=limits,
+            rooms_per_socket=settings.rooms_per_socket,
+            page_bytes=settings.page_bytes,
+            online=self._online,
+            ice=partial(_ice_shown, ice),
+            on_people=self.timekeeper.hint,
+        )
+        self.chat = ChatVerbs(
+            name,
+            seats,
+            self.hub,
+            room_log,
+            self.registry,
+            per_s=settings.chat_per_s,
+            burst=settings.chat_burst,
+        )
+        call_verbs = CallVerbs(
+            seats=seats,
+            hub=self.hub,
+            steps=self.steps,
+            leaves=self.leaves,
+            nodes=self.nodes,
+            registry=self.registry,
+            echoes=self.echoes,
+            ice=partial(_ice_shown, ice),
+            rules=call_rules,
             new_id=lambda: str(uuid.uuid4()),
         )
+        session_verbs = SessionVerbs(seats, self.sessions, self.registry, self.nodes)
+        service = Service(limits, room_verbs, self.chat, call_verbs, session_verbs)
         self.housekeeping = Housekeeping(
             directory,
             room_log,
@@ -231,14 +275,15 @@ class Node:
             now_ms,
         )
         self.nodes.on_presence = self._presence
-        self.nodes.on_due = self.service.attend
+        self.nodes.on_due = self.steps.attend
         self.nodes.on_lost = self._nodes_lost
         self.nodes.on_access = self.access.announced
         door = Door(directory, settings.public_url)
         addresses = Addresses(settings.trusted_proxies)
         limited = self.metrics.limited_addresses
         self.sockets = SocketServer(
-            self.service,
+            service,
+            self.leaves,
             self.nodes,
             door,
             AddressRate(
@@ -261,7 +306,7 @@ class Node:
             self.metrics,
         )
         self.nodes.on_late = self.sockets.ask_to_resume
-        self.nodes.on_left = self.service.disconnected
+        self.nodes.on_left = self.leaves.disconnected
         self.web = Web(
             api=Api(
                 door=door,
@@ -334,7 +379,9 @@ class Node:
         await self.sockets.shutdown()
         with contextlib.suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
-                await asyncio.gather(self.service.stop(LEAVE_S / 2), self.echoes.stop(LEAVE_S / 2))
+                stops = self.chat.stop, self.leaves.stop, self.echoes.stop
+                await asyncio.gather(*(stop(LEAVE_S / 2) for stop in stops))
+                await self.steps.stop()
                 await self.nodes.depart()
         await self.hub.stop()
         await self.channels.stop()
@@ -385,26 +432,26 @@ class Node:
         """R1: the people of all rooms of somebody who came or went are told."""
         for slug in await self.directory.rooms_of(person):
             push = pack(PersonPush(room=slug, person=person, online=online))
-            await self.service.tell(slug, "person", push)
+            await self.hub.whisper_everywhere(slug, "person", push)
 
     async def _zone_taken(self, person: str, tz: str) -> None:
         """Whoever has a room of theirs open sees their times change."""
         online = person in await self._online([person])
         for slug in await self.directory.rooms_of(person):
             push = pack(PersonPush(room=slug, person=person, online=online, tz=tz))
-            await self.service.tell(slug, "person", push)
+            await self.hub.whisper_everywhere(slug, "person", push)
 
     async def _nodes_lost(self) -> None:
         """Dead nodes' people are away, and those who had no other socket are offline."""
         for resident in self.hub.residents():
             try:
-                await self.service.settle(resident.slug)
+                await self.steps.settle(resident.slug)
                 await self._show_offline(resident.record)
             except RoomError as error:
                 log.warning("could not settle after a lost node", code=error.code)
 
     async def _show_offline(self, record: RoomRecord) -> None:
-        persons = [member.person for member in record.members]
+        persons = record.persons
         online = await self.registry.online(persons, self.nodes.alive, unknown=True)
         if resident := self.hub.resident(record.slug):
             for person in set(persons) - online:

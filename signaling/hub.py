@@ -167,6 +167,12 @@ class Hub:
             resident.linger = None
         return seat
 
+    def seat_of(self, connection: Connection, slug: str) -> tuple[Resident, Seat] | None:
+        """Where this socket sits in that room, if it does."""
+        resident = self._by_channel.get(channel(slug))
+        seat = resident.seats.get(connection.id) if resident else None
+        return None if resident is None or seat is None else (resident, seat)
+
     def is_behind(self, resident: Resident, head: str | None) -> bool:
         """Whether this node has yet to hear of events up to `head`."""
         return _order(resident.tail) < _order(head)
@@ -282,6 +288,10 @@ class Hub:
         for seat in resident.seats.values():
             if seat.connection.identity.person != spared:
                 self._hand(seat, None, frame, ephemeral=name == "typing")
+
+    async def whisper_everywhere(self, slug: str, name: str, payload: bytes) -> None:
+        """As `whisper`, on every node, and of a room that nobody here needs to be in. Raises `Unavailable`."""
+        await self._log.whisper(slug, whispered(name, payload))
 
     def show_live(self, resident: Resident, version: int, live: Live, *, force: bool = False) -> None:
         """Tells this node's people what is different now (R5, R4). An older value than the one shown changes nothing."""
@@ -429,6 +439,12 @@ class Hub:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def whispered(name: str, payload: bytes, origin: str = "-", spared: str = "-") -> bytes:
+    """An ephemeral push, for the channel of a room. `origin`: the node that has told its own people already ("-": none has);
+    `spared`: the person who is not told."""
+    return f"{origin} {spared} {name} ".encode() + payload
 
 
 def _is_at(resident: Resident, head: Head) -> bool:

@@ -33,10 +33,12 @@ from signaling.engine import EngineServer, EngineSocket
 from signaling.errand import Errand
 from signaling.front import Opening
 from signaling.handshake import Auth
+from signaling.leaves import Leaves
 from signaling.metrics import Metrics
 from signaling.nodes import Nodes
-from signaling.service import Light, Reply, Service
+from signaling.service import Service
 from signaling.slices import Slices, in_slices
+from signaling.verbs.reply import Answer, Light, Reply
 
 log = structlog.get_logger()
 
@@ -182,6 +184,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def __init__(
         self,
         service: Service,
+        leaves: Leaves,
         nodes: Nodes,
         door: Door,
         handshakes: AddressRate,
@@ -189,6 +192,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         metrics: Metrics,
     ) -> None:
         self._service = service
+        self._leaves = leaves
         self._nodes = nodes
         self._door = door
         self._handshakes = handshakes
@@ -258,7 +262,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             timer.cancel()
         if connection := self._connections.pop(socket.sid, None):
             self._nodes.forget(connection)
-            self._service.disconnected(connection)
+            self._leaves.disconnected(connection)
             if not self._connections:
                 self._empty.set()
 
@@ -339,7 +343,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._entering.discard(socket.sid)
         if socket.closing or socket.closed:
             self._nodes.forget(connection)
-            self._service.disconnected(connection)
+            self._leaves.disconnected(connection)
             return
         socket.knows(connection)
         self._connections[socket.sid] = connection
@@ -355,7 +359,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             raise Unavailable("This server is being restarted.", retry_ms=1_000)
         if len(self._connections) + len(self._entering) > self._limits.sockets_max:
             raise Unavailable("This server is full at this moment.", retry_ms=FULL_RETRY_MS)
-        if self._service.overdue:
+        if self._leaves.overdue:
             raise Unavailable("This server is catching up with its store.", retry_ms=FULL_RETRY_MS)
         auth = answers.strictly(_auth, data)
         if socket.request is None:
@@ -366,7 +370,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         try:
             await self._nodes.join(connection)
         except BaseException:
-            self._service.disconnected(connection)
+            self._leaves.disconnected(connection)
             raise
         return connection
 
@@ -445,7 +449,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         finally:
             self._next(connection, lane)
 
-    def _begun(self, connection: SocketConnection, asked: Asked) -> Reply | Light | Awaitable[Reply]:
+    def _begun(self, connection: SocketConnection, asked: Asked) -> Answer:
         try:
             return self._service.handle(connection, self._command(connection, asked))
         except (RoomError, answers.UndecodableError) as error:
@@ -519,7 +523,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def _begin_anew(self, connection: SocketConnection) -> None:
         connection.socket.end()
-        self._service.away_now(connection.id)
+        self._leaves.away_now(connection.id)
 
     async def emptied(self, within_s: float) -> bool:
         """Waits until nobody is connected, at most `within_s`."""

@@ -82,7 +82,7 @@ async def test_R1_a_handshake_of_unknown_outcome_is_taken_back(
     await mentee.next_push("person", gone, timeout_s=15)
 
 
-IMPATIENT = "from signaling import cli, service; service.LEAVES_MAX = 1; cli.main()"
+IMPATIENT = "from signaling import cli, leaves; leaves.LEAVES_MAX = 1; cli.main()"
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, cast
 
@@ -18,10 +18,12 @@ from signaling import packets
 from signaling.addresses import Addresses, AddressRate
 from signaling.connection import Identity
 from signaling.engine import EngineServer, EngineSocket
+from signaling.leaves import Leaves
 from signaling.metrics import Metrics
-from signaling.service import Light, Reply, Service
+from signaling.service import Service
 from signaling.slices import AT_ONCE
 from signaling.sockets import EARLY_MAX, Door, SocketConnection, SocketLimits, SocketServer
+from signaling.verbs.reply import Answer, Light, Reply
 from tests.support.condition import until
 
 pytestmark = pytest.mark.unit
@@ -75,10 +77,10 @@ class Rooms:
         self.reply = reply
         self.asked = 0
 
-    def handle(self, _: SocketConnection, command: Command) -> Reply | Light | Awaitable[Reply]:
+    def handle(self, _: SocketConnection, command: Command) -> Answer:
         self.asked += 1
         assert isinstance(command, ChatSend)
-        ways: dict[str, Callable[[], Reply | Light | Awaitable[Reply]]] = {
+        ways: dict[str, Callable[[], Answer]] = {
             "at once": lambda: self.reply,
             "errand": lambda: Light(self._later()),
             "task": self._later,
@@ -99,7 +101,13 @@ class Listening:
 def _server(rooms: Rooms) -> SocketServer:
     rate = AddressRate(Addresses([]), 1, 1, lambda: None)
     return SocketServer(
-        cast("Service", rooms), cast("Any", Listening()), cast("Door", None), rate, LIMITS, Metrics()
+        cast("Service", rooms),
+        cast("Leaves", None),
+        cast("Any", Listening()),
+        cast("Door", None),
+        rate,
+        LIMITS,
+        Metrics(),
     )
 
 

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from signaling.departures import Departures
-from signaling.service import LEAVES_AT_ONCE, Service
+from signaling.leaves import LEAVES_AT_ONCE, Leaves
 from signaling.slices import AT_ONCE
 
 pytestmark = pytest.mark.unit
@@ -33,24 +33,12 @@ class Silent:
 
 async def test_C3_thousands_who_are_still_to_be_taken_back_are_a_few_tasks_at_a_stop() -> None:
     nodes, departures = Silent(), Departures()
-    names = (
-        "room_log",
-        "memberships",
-        "registry",
-        "hub",
-        "sessions",
-        "limits",
-        "rates",
-        "rules",
-        "ice",
-        "echoes",
-    )
-    others: dict[str, Any] = {name: Mock() for name in (*names, "on_people", "now_ms", "new_id")}
-    service = Service(node="here", nodes=cast("Any", nodes), departures=departures, **others)
+    others: dict[str, Any] = {name: Mock() for name in ("hub", "echoes", "steps", "now_ms")}
+    leaves = Leaves(departures=departures, nodes=cast("Any", nodes), away_ms=30_000, **others)
     crowd = [f"{number}" for number in range(10 * AT_ONCE)]
     for socket in crowd:
         departures.add(socket, socket, [], at_ms=0)
-    stopping = asyncio.create_task(service.stop(0.5))
+    stopping = asyncio.create_task(leaves.stop(0.5))
     seen, most_tasks = [0], 0
     while not stopping.done():
         await asyncio.sleep(0)
