@@ -11,11 +11,13 @@ import structlog
 
 from rooms.errors import Unavailable
 from rooms.membership import RoomRecord
+from rooms.ports import Memberships
 from rooms.pushes import RevokedPush
 from signaling.connection import Connection
 from signaling.hub import Hub
 from signaling.nodes import Nodes
-from signaling.stores.directory import CHANGES_MAX, Change, Directory
+from signaling.stores.audit import CHANGES_MAX, Audit, Change
+from signaling.stores.credentials import Credentials
 
 log = structlog.get_logger()
 
@@ -25,15 +27,19 @@ Reason = Literal["revoked", "logout", "removed"]
 
 
 class Access:
-    def __init__(self, directory: Directory, nodes: Nodes, hub: Hub) -> None:
-        self._directory = directory
+    def __init__(
+        self, memberships: Memberships, credentials: Credentials, audit: Audit, nodes: Nodes, hub: Hub
+    ) -> None:
+        self._memberships = memberships
+        self._credentials = credentials
+        self._audit = audit
         self._nodes = nodes
         self._hub = hub
         self._last_change = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        self._last_change = await self._directory.latest_change_id()
+        self._last_change = await self._audit.latest_change_id()
 
     async def run(self) -> None:
         away = False
@@ -56,7 +62,7 @@ class Access:
         """Everything that has changed, however much it is."""
         more = True
         while more:
-            changes = await self._directory.changes_after(self._last_change)
+            changes = await self._audit.changes_after(self._last_change)
             for change in changes:
                 await self._apply(change)
                 self._last_change = max(self._last_change, change.id)
@@ -91,15 +97,15 @@ class Access:
         sockets = self._nodes.of_person(person)
         if not sockets:
             return
-        alive = await self._directory.logins_alive([s.identity.login for s in sockets if s.identity.login])
-        alive |= await self._directory.tokens_alive([s.identity.token for s in sockets if s.identity.token])
+        alive = await self._credentials.logins_alive([s.identity.login for s in sockets if s.identity.login])
+        alive |= await self._credentials.tokens_alive([s.identity.token for s in sockets if s.identity.token])
         for socket in sockets:
             if (socket.identity.login or socket.identity.token) not in alive:
                 self._dismiss(socket, reason)
 
     async def _recount(self, slug: str) -> None:
         """The people of a new room may have had one before, in which they sit: their keys are claimed from now on (L3)."""
-        record = await self._directory.room(slug)
+        record = await self._memberships.room(slug)
         for member in record.members if record else ():
             if member.rooms > 1:
                 for connection in self._nodes.of_person(member.person):
@@ -110,7 +116,7 @@ class Access:
         resident = self._hub.resident(slug)
         if resident is None:
             return
-        resident.record = await self._directory.room(slug) or RoomRecord(slug, "", ())
+        resident.record = await self._memberships.room(slug) or RoomRecord(slug, "", ())
         members = {member.person for member in resident.record.members}
         for seat in list(resident.seats.values()):
             if seat.connection.identity.person not in members:

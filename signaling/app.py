@@ -154,7 +154,7 @@ class Node:
             subscribe=self.channels.subscribe,
             unsubscribe=self.channels.unsubscribe,
         )
-        self.access = Access(directory, self.nodes, self.hub)
+        self.access = Access(directory, directory.credentials, directory.audit, self.nodes, self.hub)
         ice = ice_servers(settings)
         self.echoes = EchoPeers(
             settings.network_checks_max, lambda: ice.configuration("network-check", now_ms()).servers
@@ -248,7 +248,7 @@ class Node:
         session_verbs = SessionVerbs(seats, self.sessions, self.registry, self.nodes)
         service = Service(limits, room_verbs, self.chat, call_verbs, session_verbs)
         self.housekeeping = Housekeeping(
-            directory,
+            directory.programme,
             room_log,
             turns,
             every_s=settings.housekeeping_s,
@@ -278,7 +278,7 @@ class Node:
         self.nodes.on_due = self.steps.attend
         self.nodes.on_lost = self._nodes_lost
         self.nodes.on_access = self.access.announced
-        door = Door(directory, settings.public_url)
+        door = Door(directory.credentials, settings.public_url)
         addresses = Addresses(settings.trusted_proxies)
         limited = self.metrics.limited_addresses
         self.sockets = SocketServer(
@@ -519,7 +519,7 @@ async def serve(settings: Settings, welcome: bool = False) -> None:
 
 async def _reachable(settings: Settings, directory: Directory) -> None:
     """Says how far calls will reach. Raises SettingsError where none could ever connect."""
-    for finding in relay_set_up(settings, await directory.relay_policy()):
+    for finding in relay_set_up(settings, await directory.programme.relay_policy()):
         if not finding.ok:
             raise SettingsError(finding.sentence)
         log.info(finding.sentence)

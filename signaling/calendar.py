@@ -24,7 +24,7 @@ from rooms.session import Answer, Session, State
 from signaling.mail_texts import texts_for
 from signaling.mail_texts.both_times import when
 from signaling.mail_texts.texts import Texts
-from signaling.stores.directory import Person
+from signaling.stores.people import Person
 
 Method = Literal["REQUEST", "CANCEL", "PUBLISH"]
 """RFC 5546 §3.2. `PUBLISH` is for what somebody fetches: a download, the feed."""

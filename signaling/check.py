@@ -81,7 +81,7 @@ async def _database(settings: Settings, folder: DataFolder) -> tuple[Finding, Po
     try:
         directory = await Directory.open(url, lambda: time.time_ns() // 1_000_000)
         try:
-            policy = await directory.relay_policy()
+            policy = await directory.programme.relay_policy()
         finally:
             await directory.close()
     except DatabaseError as error:

@@ -29,9 +29,10 @@ from signaling.mail_carriers import MailFolder
 from signaling.open_stores import open_database, open_directory
 from signaling.settings import Settings, SettingsError, find_file, load
 from signaling.stores.database import DatabaseError
-from signaling.stores.directory import Directory, DirectoryError, Named, Person
+from signaling.stores.directory import Directory, Named
 from signaling.stores.engine import EmbeddedStoreError
 from signaling.stores.notices import Notices
+from signaling.stores.people import DirectoryError, Person
 from signaling.whole_file import whole_file
 
 DAY_S: Final = 86_400
@@ -237,7 +238,7 @@ async def _pair_add(given: argparse.Namespace, settings: Settings) -> int:
         url = _public_url(settings)
         people = {}
         for role, person in (("mentor", added.mentor), ("mentee", added.mentee)):
-            token = await directory.new_token(person.id, given.ttl_s)
+            token = await directory.credentials.new_token(person.id, given.ttl_s)
             link = await _new_link(directory, settings, person, added.pair)
             people[role] = {"person": person.id, "token": token, "link": link}
     if given.json:
@@ -258,7 +259,7 @@ async def _pair_remove(given: argparse.Namespace, settings: Settings) -> int:
 
 async def _token(given: argparse.Namespace, settings: Settings) -> int:
     async def made(directory: Directory, person: Person) -> str:
-        return await directory.new_token(person.id, given.ttl_s)
+        return await directory.credentials.new_token(person.id, given.ttl_s)
 
     print(await _for_person(given, settings, made))
     return 0
@@ -274,7 +275,7 @@ async def _link(given: argparse.Namespace, settings: Settings) -> int:
 
 async def _revoke(given: argparse.Namespace, settings: Settings) -> int:
     async def revoked(directory: Directory, person: Person) -> str:
-        await directory.revoke_all(person.id)
+        await directory.credentials.revoke_all(person.id)
         return ""
 
     await _for_person(given, settings, revoked)
@@ -319,9 +320,9 @@ async def _restore(given: argparse.Namespace, settings: Settings) -> int:
 async def _retention(given: argparse.Namespace, settings: Settings) -> int:
     changes = {name: getattr(given, name) for name in ("days", "count") if name in given}
     async with open_directory(settings) as directory:
-        retention = structs.replace(await directory.retention(), **changes)
+        retention = structs.replace(await directory.programme.retention(), **changes)
         if changes:
-            await directory.set_retention(retention)
+            await directory.programme.set_retention(retention)
     age = "of any age" if retention.days is None else f"not older than {retention.days} days"
     count = "all events" if retention.count is None else f"the newest {retention.count} events"
     print(f"Kept of each room: {count}, {age}.")
@@ -333,8 +334,8 @@ async def _relay(given: argparse.Namespace, settings: Settings) -> int:
         raise SettingsError("turn_urls are not set, so over a relay no call could ever connect.")
     async with open_directory(settings) as directory:
         if given.policy is not None:
-            await directory.set_relay_policy(None if given.policy == "default" else given.policy)
-        policy = await directory.relay_policy()
+            await directory.programme.set_relay_policy(None if given.policy == "default" else given.policy)
+        policy = await directory.programme.relay_policy()
     way = "always over the relay" if (policy or settings.relay_policy) == "relay" else "the shortest way"
     print(f"Calls go {way}, as {'the setting relay_policy' if policy is None else 'the programme'} says.")
     return 0
@@ -400,7 +401,7 @@ async def _for_person(
 
 
 async def _new_link(directory: Directory, settings: Settings, person: Person, pair: str | None) -> str:
-    token = await directory.new_link(person.id, pair, settings.link_ttl_days * DAY_S)
+    token = await directory.credentials.new_link(person.id, pair, settings.link_ttl_days * DAY_S)
     return f"{_public_url(settings)}/enter#{token}"
 
 

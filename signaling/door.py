@@ -20,7 +20,7 @@ from rooms.ids import is_uuid
 from signaling.connection import Identity
 from signaling.front import Opening
 from signaling.handshake import Auth
-from signaling.stores.directory import Directory, LinkError, LinkUnknownError, Login, RefusedToken
+from signaling.stores.credentials import Credentials, LinkError, LinkUnknownError, Login, RefusedToken
 
 COOKIE = "telementor_"
 LOGIN_NAME = re.compile(r"[0-9a-f]{16}")
@@ -61,8 +61,8 @@ class Entered(Struct, frozen=True):
 class Door:
     """`origin` is the only one allowed when an operator has set a public URL; otherwise the request's own host counts."""
 
-    def __init__(self, directory: Directory, origin: str | None) -> None:
-        self._directory = directory
+    def __init__(self, credentials: Credentials, origin: str | None) -> None:
+        self._credentials = credentials
         self._origin = origin
 
     async def identify(self, auth: Auth, request: web.Request | Opening, origin: str | None) -> Identity:
@@ -82,7 +82,7 @@ class Door:
         return Identity(person=login.person.id, device=auth.device.lower(), login=login.id)
 
     async def _by_token(self, token: str, device: str) -> Identity:
-        found = await self._directory.token(token[:TOKEN_CHARACTERS])
+        found = await self._credentials.token(token[:TOKEN_CHARACTERS])
         if found is None:
             raise Unauthenticated("This access token is not known here.", field="token")
         if isinstance(found, RefusedToken):
@@ -112,7 +112,7 @@ class Door:
         logins: dict[str, Login] = {}
         for name, secret in held[: 2 * LOGINS_PER_BROWSER]:
             if LOGIN_NAME.fullmatch(name) and (
-                login := await self._directory.login(secret[:TOKEN_CHARACTERS])
+                login := await self._credentials.login(secret[:TOKEN_CHARACTERS])
             ):
                 logins[name] = login
         newest = sorted(
@@ -140,7 +140,7 @@ class Door:
         if origin is not None:
             self.check_origin(request, origin)
         try:
-            used = await self._directory.use_link(token)
+            used = await self._credentials.use_link(token)
         except LinkUnknownError as error:
             raise NotFound(str(error)) from None
         except LinkError as error:
@@ -155,7 +155,7 @@ class Door:
         wanted = form.get("login")
         names = [name for name in browser.logins if not wanted or name == wanted]
         for name in names:
-            await self._directory.end_login(request.cookies[COOKIE + name])
+            await self._credentials.end_login(request.cookies[COOKIE + name])
         return names, [browser.logins[name].person.id for name in names]
 
 

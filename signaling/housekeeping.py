@@ -11,8 +11,8 @@ import structlog
 
 from rooms.errors import Unavailable
 from rooms.ports import Retention, RoomLog
-from signaling.stores.directory import Directory
 from signaling.stores.engine import EmbeddedStoreError
+from signaling.stores.programme import Programme
 from signaling.stores.turns import Turns
 
 log = structlog.get_logger()
@@ -30,7 +30,7 @@ class Housekeeping:
 
     def __init__(
         self,
-        directory: Directory,
+        programme: Programme,
         room_log: RoomLog,
         turns: Turns,
         *,
@@ -39,7 +39,7 @@ class Housekeeping:
         rewrite_every_s: int,
         clear_notices: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._directory = directory
+        self._programme = programme
         self._log = room_log
         self._turns = turns
         self._tasks: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
@@ -77,7 +77,7 @@ class Housekeeping:
         longer than a turn is joined by the next node; they do each other no harm. Raises `Unavailable` at its end if the
         store did not answer for some rooms, which is a part of a Cluster that is away: the others are done."""
         removed, put_off, last = 0, 0, ""
-        while rooms := await self._directory.rooms_to_trim(after=last, limit=ROOMS_AT_ONCE):
+        while rooms := await self._programme.rooms_to_trim(after=last, limit=ROOMS_AT_ONCE):
             for slug, retention in rooms:
                 try:
                     removed += await self._trim_room(slug, retention)

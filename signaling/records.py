@@ -118,7 +118,7 @@ async def erase(settings: Settings, person: str) -> Erased:
     May be interrupted, and is then called again. Raises PersonUnknownError, `Unavailable`, EmbeddedStoreError."""
     messages = reactions = 0
     async with open_directory(settings) as directory, open_store(settings) as store:
-        await directory.revoke_all(person)
+        await directory.credentials.revoke_all(person)
         await _until_they_are_out(store, person)
         room_log = RedisRoomLog(store, settings.replicas)
         sessions = await directory.forget_sessions(person)

@@ -15,7 +15,7 @@ async def first_links(directory: Directory, public_url: str, link_ttl_days: int)
     added = await directory.add_pair(MENTOR, MENTEE)
     lines = ["", "Open these two links in two browsers, or in two tabs of one:"]
     for role, person in (("mentor", added.mentor), ("mentee", added.mentee)):
-        token = await directory.new_link(person.id, added.pair, link_ttl_days * DAY_S)
+        token = await directory.credentials.new_link(person.id, added.pair, link_ttl_days * DAY_S)
         lines.append(f"  {role}  {public_url}/enter#{token}")
     return [
         *lines,

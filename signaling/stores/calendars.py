@@ -12,7 +12,7 @@ from msgspec import Struct
 from rooms.session import Session, State
 from signaling.stores import appointments
 from signaling.stores.database import Database
-from signaling.stores.directory import Person
+from signaling.stores.people import Person
 from signaling.stores.tables import pair, person, session
 
 CALLED_OFF: Final[tuple[State, ...]] = ("declined", "expired", "cancelled")

@@ -17,7 +17,8 @@ from rooms.schedule import NoticeKind
 from rooms.session import Session
 from signaling.stores import appointments
 from signaling.stores.database import Database
-from signaling.stores.directory import ERASED_HOST, Person
+from signaling.stores.directory import ERASED_HOST
+from signaling.stores.people import Person
 from signaling.stores.question import Question
 from signaling.stores.tables import notice, pair, person, session
 

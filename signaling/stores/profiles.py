@@ -17,9 +17,11 @@ from rooms.availability import Hours
 from rooms.errors import NotFound
 from rooms.membership import Member, RoomRecord
 from rooms.portal import Profile, ProfileChange
+from signaling.stores.audit import note
+from signaling.stores.credentials import hash_of
 from signaling.stores.database import Database
-from signaling.stores.directory import Action, hash_of, title_of
-from signaling.stores.tables import audit, claim, pair, person
+from signaling.stores.directory import title_of
+from signaling.stores.tables import claim, pair, person
 
 FEED_BYTES: Final = 32
 
@@ -51,7 +53,7 @@ class Profiles:
             if all(getattr(before, name) == value for name, value in values.items()):
                 return before
             await connection.execute(sa.update(person).where(person.c.id == person_id).values(values))
-            await self._note(connection, "profile.set", person_id)
+            await note(connection, self._clock(), person_id, "profile.set", person_id)
             return await _profile(connection, person_id)
 
     async def set_hours(self, person_id: str, hours: Hours | None) -> Profile:
@@ -111,7 +113,7 @@ class Profiles:
             await connection.execute(
                 sa.update(person).where(person.c.id == person_id).values(feed_hash=hash_of(secret))
             )
-            await self._note(connection, "feed.created", person_id)
+            await note(connection, self._clock(), person_id, "feed.created", person_id)
         return secret
 
     async def end_feed(self, person_id: str) -> Profile:
@@ -124,7 +126,7 @@ class Profiles:
                 .returning(person.c.id)
             )
             if ended.one_or_none() is not None:
-                await self._note(connection, "feed.ended", person_id)
+                await note(connection, self._clock(), person_id, "feed.ended", person_id)
             return await _profile(connection, person_id)
 
     async def of_feed(self, secret: str) -> str | None:
@@ -133,13 +135,6 @@ class Profiles:
         async with self._database.reading() as connection:
             found: str | None = await connection.scalar(query)
         return found
-
-    async def _note(self, connection: AsyncConnection, action: Action, person_id: str) -> None:
-        await connection.execute(
-            sa.insert(audit).values(
-                at_ms=self._clock(), actor=person_id, action=action, person_id=person_id, detail={}
-            )
-        )
 
 
 async def _profile(connection: AsyncConnection, person_id: str) -> Profile:

@@ -102,7 +102,7 @@ async def _pair(directory: Directory, number: int) -> Pair:
     named = [Named(f"{role.title()} {number}", fresh_email(role)) for role in ("mentor", "mentee")]
     added = await directory.add_pair(*named)
     two = [
-        Person(one.name, one.email, one.id, await directory.new_token(one.id, TOKEN_S), link="")
+        Person(one.name, one.email, one.id, await directory.credentials.new_token(one.id, TOKEN_S), link="")
         for one in (added.mentor, added.mentee)
     ]
     return Pair(added.slug, "", *two)

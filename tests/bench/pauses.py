@@ -145,7 +145,7 @@ def _things(load: Load, server: Server, database: str, room: str) -> dict[str, T
 async def _set_policy(database: str) -> None:
     directory = await Directory.open(database, lambda: time.time_ns() // 1_000_000)
     try:
-        await directory.set_relay_policy("relay")
+        await directory.programme.set_relay_policy("relay")
     finally:
         await directory.close()
 

@@ -30,17 +30,20 @@ async def measure(folder: Path, seconds: float, say: Say) -> None:
         directory = await Directory.open(url, lambda: time.time_ns() // 1_000_000)
         try:
             tokens = [pair.mentor.token for pair in pairs]
-            secrets = [await directory.new_login(pair.mentor.person) for pair in pairs]
+            secrets = [await directory.credentials.new_login(pair.mentor.person) for pair in pairs]
             slugs, persons = [pair.room for pair in pairs], [pair.mentor.person for pair in pairs]
-            last = await directory.latest_change_id()
+            last = await directory.audit.latest_change_id()
             asks: list[tuple[str, Callable[[int], Awaitable[object]]]] = [
-                ("who a socket is, by token", lambda n: directory.token(tokens[n])),
-                ("who a socket is, by log-in", lambda n: directory.login(secrets[n])),
+                ("who a socket is, by token", lambda n: directory.credentials.token(tokens[n])),
+                ("who a socket is, by log-in", lambda n: directory.credentials.login(secrets[n])),
                 ("a room and its people", lambda n: directory.room(slugs[n])),
                 ("the rooms of a person", lambda n: directory.rooms_of(persons[n])),
-                ("what has changed: nothing", lambda n: directory.changes_after(last)),
-                ("what has changed: 500 lines", lambda n: directory.changes_after(0)),
-                ("a log-in is made: one writer at a time", lambda n: directory.new_login(persons[n])),
+                ("what has changed: nothing", lambda n: directory.audit.changes_after(last)),
+                ("what has changed: 500 lines", lambda n: directory.audit.changes_after(0)),
+                (
+                    "a log-in is made: one writer at a time",
+                    lambda n: directory.credentials.new_login(persons[n]),
+                ),
             ]
             rows = [[name, *await _row(database, ask)] for name, ask in asks]
         finally:

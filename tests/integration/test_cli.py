@@ -13,7 +13,8 @@ import structlog
 
 from signaling.cli import DAY_S, PAIR_TOKEN_S, main
 from signaling.data_folder import DataFolder
-from signaling.stores.directory import AccessToken, Directory, LinkUsedError, RefusedToken
+from signaling.stores.credentials import AccessToken, LinkUsedError, RefusedToken
+from signaling.stores.directory import Directory
 
 pytestmark = pytest.mark.integration
 
@@ -91,7 +92,7 @@ def test_a_pair_can_be_added_before_the_first_start(telementor, data):
     for role in ("mentor", "mentee"):
         base, token = answer[role]["link"].split("#")
         assert base == "http://127.0.0.1:8000/enter"
-        used = ask(data, lambda directory, token=token: directory.use_link(token))
+        used = ask(data, lambda directory, token=token: directory.credentials.use_link(token))
         assert (used.person.id, used.slug) == (answer[role]["person"], answer["room"])
 
 
@@ -143,19 +144,19 @@ def test_links_are_made_from_the_set_else_the_remembered_address(telementor, dat
 def test_token_prints_only_the_token(telementor, data, pair):
     ran = telementor("token", "--email", "Mara@Example.org", "--ttl-s", "60")
     assert (ran.code, ran.err, len(ran.out.split())) == (0, "", 1)
-    token = ask(data, lambda directory: directory.token(ran.out.strip()))
+    token = ask(data, lambda directory: directory.credentials.token(ran.out.strip()))
     assert isinstance(token, AccessToken)
     assert token.person == pair["mentor"]["person"]
-    assert ask(data, lambda directory: directory.token(ran.out.strip()), token.expires_ms) == RefusedToken(
-        "expired"
-    )
+    assert ask(
+        data, lambda directory: directory.credentials.token(ran.out.strip()), token.expires_ms
+    ) == RefusedToken("expired")
 
 
 @pytest.mark.parametrize(("words", "life_s"), [((), PAIR_TOKEN_S), (("--ttl-s", "77"), 77)])
 def test_the_tokens_of_a_pair_live_as_long_as_asked(telementor, data, words, life_s):
     answer = json.loads(telementor("pair", "add", "--mentor", MARA, "--mentee", MIO, "--json", *words).out)
-    token = ask(data, lambda directory: directory.token(answer["mentee"]["token"]))
-    made = ask(data, lambda directory: directory.changes_after(0))[-1].at_ms
+    token = ask(data, lambda directory: directory.credentials.token(answer["mentee"]["token"]))
+    made = ask(data, lambda directory: directory.audit.changes_after(0))[-1].at_ms
     assert abs(token.expires_ms - made - life_s * 1000) < 10_000
     assert PAIR_TOKEN_S == 30 * DAY_S
 
@@ -164,15 +165,18 @@ def test_link_prints_only_a_link_that_leads_to_the_room(telementor, data, pair):
     ran = telementor("link", "--email", "mio@example.org")
     assert (ran.code, ran.err, len(ran.out.split())) == (0, "", 1)
     token = ran.out.strip().split("#")[1]
-    used = ask(data, lambda directory: directory.use_link(token))
+    used = ask(data, lambda directory: directory.credentials.use_link(token))
     assert (used.person.id, used.slug) == (pair["mentee"]["person"], pair["room"])
     with pytest.raises(LinkUsedError):
-        ask(data, lambda directory: directory.use_link(token))
+        ask(data, lambda directory: directory.credentials.use_link(token))
 
 
 def test_revoke_ends_what_one_person_holds(telementor, data, pair):
     assert telementor("revoke", "--email", "mara@example.org") == Ran(0, "", "")
-    states = [ask(data, lambda d, role=role: d.token(pair[role]["token"])) for role in ("mentor", "mentee")]
+    states = [
+        ask(data, lambda d, role=role: d.credentials.token(pair[role]["token"]))
+        for role in ("mentor", "mentee")
+    ]
     assert states[0] == RefusedToken("revoked")
     assert isinstance(states[1], AccessToken)
 
@@ -190,7 +194,7 @@ def test_retention_is_shown_set_one_bound_at_a_time_and_cleared(telementor, data
     assert telementor("retention") == both
     assert telementor("retention", "--days", "never", "--count", "all") == everything
     assert telementor("retention") == everything
-    actions = [change.action for change in ask(data, lambda directory: directory.changes_after(0))]
+    actions = [change.action for change in ask(data, lambda directory: directory.audit.changes_after(0))]
     assert actions.count("retention.set") == 3, "to look is no change"
 
 
@@ -215,7 +219,7 @@ def test_the_relay_policy_is_shown_set_and_given_back_to_the_setting(telementor,
     assert telementor("relay", "--policy", "relay") == over
     assert telementor("relay") == over
     assert telementor("relay", "--policy", "default").out.endswith("as the setting relay_policy says.\n")
-    actions = [change.action for change in ask(data, lambda directory: directory.changes_after(0))]
+    actions = [change.action for change in ask(data, lambda directory: directory.audit.changes_after(0))]
     assert actions == ["relay_policy.set"] * 2, "to look is no change, and neither is what is refused"
 
 
@@ -227,7 +231,7 @@ def test_erase_does_nothing_without_a_yes(telementor, data, pair, monkeypatch, a
     assert (
         ran.out == "Mara Mentor <mara@example.org>; rooms, removed ones included: 1.\nNothing was changed.\n"
     )
-    assert isinstance(ask(data, lambda d: d.token(pair["mentor"]["token"])), AccessToken)
+    assert isinstance(ask(data, lambda d: d.credentials.token(pair["mentor"]["token"])), AccessToken)
 
 
 # ------------------------------------------------------------------------------------------------ errors
@@ -331,7 +335,7 @@ def test_check_says_what_does_not_answer_and_ends_with_1(telementor):
 
 
 def test_check_and_serve_name_a_policy_without_a_relay(telementor, data, pair):
-    ask(data, lambda directory: directory.set_relay_policy("relay"))
+    ask(data, lambda directory: directory.programme.set_relay_policy("relay"))
     sentence = (
         "The programme's relay policy is relay but turn_urls are not set, so no call could ever connect."
     )

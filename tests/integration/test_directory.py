@@ -19,20 +19,17 @@ from rooms.membership import Member, RoomRecord
 from rooms.ports import Retention
 from signaling.stores import database as databases
 from signaling.stores import tables
-from signaling.stores.database import Database, DatabaseError, DatabaseUnavailableError
-from signaling.stores.directory import (
-    CHANGES_MAX,
+from signaling.stores.audit import CHANGES_MAX, note
+from signaling.stores.credentials import (
     AccessToken,
-    Directory,
     LinkExpiredError,
     LinkUnknownError,
     LinkUsedError,
-    Named,
-    PersonUnknownError,
     RefusedToken,
-    RoomUnknownError,
-    SamePersonError,
 )
+from signaling.stores.database import Database, DatabaseError, DatabaseUnavailableError
+from signaling.stores.directory import Directory, Named, RoomUnknownError, SamePersonError
+from signaling.stores.people import PersonUnknownError
 from tests.support.postgres import postgres as postgres  # noqa: PLC0414 - a fixture
 from tests.support.postgres import running
 
@@ -130,7 +127,7 @@ async def test_the_same_two_the_other_way_round_have_another_room(directory):
 async def test_nobody_mentors_themselves(directory):
     with pytest.raises(SamePersonError, match=r"are the same person \(mara@example\.org\)\."):
         await directory.add_pair(MARA, Named("Mara", " Mara@example.org "))
-    assert await directory.latest_change_id() == 0
+    assert await directory.audit.latest_change_id() == 0
 
 
 async def test_a_room_knows_its_people(directory):
@@ -194,32 +191,36 @@ async def test_people_are_found_by_address_and_id(directory):
 
 async def test_everything_is_kept_until_a_retention_is_set(directory):
     pair = await directory.add_pair(MARA, MIO)
-    assert await directory.retention() == Retention(days=None, count=None)
-    assert await directory.rooms_to_trim(after="", limit=10) == []
-    await directory.set_retention(Retention(days=30, count=None))
-    assert await directory.retention() == Retention(days=30, count=None)
-    assert await directory.rooms_to_trim(after="", limit=10) == [(pair.slug, Retention(days=30, count=None))]
-    assert (await directory.changes_after(0))[-1].detail == {"days": "30", "count": "None"}
-    await directory.set_retention(Retention(days=None, count=None))
-    assert await directory.rooms_to_trim(after="", limit=10) == []
+    assert await directory.programme.retention() == Retention(days=None, count=None)
+    assert await directory.programme.rooms_to_trim(after="", limit=10) == []
+    await directory.programme.set_retention(Retention(days=30, count=None))
+    assert await directory.programme.retention() == Retention(days=30, count=None)
+    assert await directory.programme.rooms_to_trim(after="", limit=10) == [
+        (pair.slug, Retention(days=30, count=None))
+    ]
+    assert (await directory.audit.changes_after(0))[-1].detail == {"days": "30", "count": "None"}
+    await directory.programme.set_retention(Retention(days=None, count=None))
+    assert await directory.programme.rooms_to_trim(after="", limit=10) == []
 
 
 async def test_a_room_knows_the_relay_policy_of_its_programme(directory):
     pair = await directory.add_pair(MARA, MIO)
     assert (await directory.room(pair.slug)).relay_policy is None
-    await directory.set_relay_policy("relay")
-    assert (await directory.room(pair.slug)).relay_policy == await directory.relay_policy() == "relay"
-    assert (await directory.changes_after(0))[-1].detail == {"policy": "relay"}
-    await directory.set_relay_policy(None)
-    assert await directory.relay_policy() is None
+    await directory.programme.set_relay_policy("relay")
+    assert (
+        (await directory.room(pair.slug)).relay_policy == await directory.programme.relay_policy() == "relay"
+    )
+    assert (await directory.audit.changes_after(0))[-1].detail == {"policy": "relay"}
+    await directory.programme.set_relay_policy(None)
+    assert await directory.programme.relay_policy() is None
 
 
 async def test_rooms_to_trim_come_in_pages_and_removed_ones_are_among_them(directory):
     slugs = [(await directory.add_pair(MARA, Named("M", f"m{n}@example.org"))).slug for n in range(5)]
     await directory.remove_pair(slugs[0])
-    await directory.set_retention(Retention(days=None, count=7))
-    first = [slug for slug, _ in await directory.rooms_to_trim(after="", limit=3)]
-    rest = [slug for slug, _ in await directory.rooms_to_trim(after=first[-1], limit=3)]
+    await directory.programme.set_retention(Retention(days=None, count=7))
+    first = [slug for slug, _ in await directory.programme.rooms_to_trim(after="", limit=3)]
+    rest = [slug for slug, _ in await directory.programme.rooms_to_trim(after=first[-1], limit=3)]
     assert first + rest == sorted(slugs)
 
 
@@ -236,21 +237,21 @@ async def test_a_removed_room_is_still_known_by_its_log(directory):
 
 async def test_an_erased_person_is_in_no_table_and_can_come_back_as_another(directory):
     pair = await directory.add_pair(MARA, MIO)
-    link = await directory.new_link(pair.mentor.id, pair.pair, 3600)
-    login = (await directory.use_link(link)).secret
-    token = await directory.new_token(pair.mentor.id, 3600)
-    other = await directory.new_token(pair.mentee.id, 3600)
+    link = await directory.credentials.new_link(pair.mentor.id, pair.pair, 3600)
+    login = (await directory.credentials.use_link(link)).secret
+    token = await directory.credentials.new_token(pair.mentor.id, 3600)
+    other = await directory.credentials.new_token(pair.mentee.id, 3600)
     assert await directory.erase(pair.mentor.id) == 1
-    assert await directory.login(login) is None
-    assert await directory.token(token) is None
-    assert isinstance(await directory.token(other), AccessToken)
+    assert await directory.credentials.login(login) is None
+    assert await directory.credentials.token(token) is None
+    assert isinstance(await directory.credentials.token(other), AccessToken)
     assert await directory.room(pair.slug) is None
     told = await everything(directory)
     for private in ("mara", "Mara"):
         assert private not in told
     erased = await directory.person(pair.mentor.id)
     assert (erased.name, erased.email) == ("Removed person", f"{pair.mentor.id}@erased.invalid")
-    changes = await directory.changes_after(0)
+    changes = await directory.audit.changes_after(0)
     assert [change.action for change in changes[-2:]] == ["pair.removed", "person.erased"]
     assert changes[-1].detail == {}
     again = await directory.add_pair(MARA, MIO)
@@ -266,46 +267,48 @@ async def test_an_erased_person_is_in_no_table_and_can_come_back_as_another(dire
 
 async def test_a_link_logs_in_once_and_leads_to_the_room(directory):
     pair = await directory.add_pair(MARA, MIO)
-    token = await directory.new_link(pair.mentee.id, pair.pair, 60)
-    used = await directory.use_link(token)
+    token = await directory.credentials.new_link(pair.mentee.id, pair.pair, 60)
+    used = await directory.credentials.use_link(token)
     assert (used.person, used.slug) == (pair.mentee, pair.slug)
     with pytest.raises(LinkUsedError):
-        await directory.use_link(token)
+        await directory.credentials.use_link(token)
     with pytest.raises(LinkUnknownError):
-        await directory.use_link(token[:-1])
+        await directory.credentials.use_link(token[:-1])
 
 
 async def test_of_many_at_once_on_several_nodes_one_gets_in(node):
     nodes = [await node() for _ in range(3)]
     pair = await nodes[0].add_pair(MARA, MIO)
-    token = await nodes[0].new_link(pair.mentee.id, None, 60)
-    results = await asyncio.gather(*(one.use_link(token) for one in nodes * 4), return_exceptions=True)
+    token = await nodes[0].credentials.new_link(pair.mentee.id, None, 60)
+    results = await asyncio.gather(
+        *(one.credentials.use_link(token) for one in nodes * 4), return_exceptions=True
+    )
     assert sorted(type(result).__name__ for result in results) == ["LinkUsed"] + ["LinkUsedError"] * 11
 
 
 async def test_a_link_works_until_its_time_is_over(directory, clock):
     pair = await directory.add_pair(MARA, MIO)
-    one, other = [await directory.new_link(pair.mentee.id, None, 60) for _ in range(2)]
+    one, other = [await directory.credentials.new_link(pair.mentee.id, None, 60) for _ in range(2)]
     clock.now += 59_999
-    assert (await directory.use_link(one)).slug == pair.slug
+    assert (await directory.credentials.use_link(one)).slug == pair.slug
     clock.now += 1
     with pytest.raises(LinkExpiredError):
-        await directory.use_link(other)
+        await directory.credentials.use_link(other)
 
 
 async def test_a_link_for_no_room_leads_to_the_only_one(directory):
     pair = await directory.add_pair(MARA, MIO)
-    first, second = [await directory.new_link(pair.mentor.id, None, 60) for _ in range(2)]
-    assert (await directory.use_link(first)).slug == pair.slug
+    first, second = [await directory.credentials.new_link(pair.mentor.id, None, 60) for _ in range(2)]
+    assert (await directory.credentials.use_link(first)).slug == pair.slug
     await directory.add_pair(MARA, Named("Zoe", "zoe@example.org"))
-    assert (await directory.use_link(second)).slug is None
+    assert (await directory.credentials.use_link(second)).slug is None
 
 
 async def test_a_link_to_a_removed_room_leads_nowhere_but_logs_in(directory):
     pair = await directory.add_pair(MARA, MIO)
-    token = await directory.new_link(pair.mentee.id, pair.pair, 60)
+    token = await directory.credentials.new_link(pair.mentee.id, pair.pair, 60)
     await directory.remove_pair(pair.slug)
-    used = await directory.use_link(token)
+    used = await directory.credentials.use_link(token)
     assert (used.person, used.slug) == (pair.mentee, None)
 
 
@@ -314,13 +317,13 @@ async def test_a_link_to_a_removed_room_leads_nowhere_but_logs_in(directory):
 
 async def test_a_login_lasts_ninety_days_from_its_last_use(directory, clock):
     pair = await directory.add_pair(MARA, MIO)
-    secret = await directory.new_login(pair.mentor.id)
+    secret = await directory.credentials.new_login(pair.mentor.id)
     for _ in range(3):
         clock.now += 90 * DAY_MS - 1
-        assert (await directory.login(secret)).person == pair.mentor
+        assert (await directory.credentials.login(secret)).person == pair.mentor
     clock.now += 90 * DAY_MS
-    assert await directory.login(secret) is None
-    assert await directory.login(secret + "A") is None
+    assert await directory.credentials.login(secret) is None
+    assert await directory.credentials.login(secret + "A") is None
 
 
 async def test_a_use_is_kept_to_the_hour(directory, clock):
@@ -329,101 +332,101 @@ async def test_a_use_is_kept_to_the_hour(directory, clock):
             return await connection.scalar(sa.select(tables.login.c.last_used_ms))
 
     pair = await directory.add_pair(MARA, MIO)
-    secret, made = await directory.new_login(pair.mentor.id), clock.now
+    secret, made = await directory.credentials.new_login(pair.mentor.id), clock.now
     clock.now = made + HOUR_MS - 1
-    assert await directory.login(secret)
+    assert await directory.credentials.login(secret)
     assert await last_used() == made
     clock.now = made + HOUR_MS
-    assert await directory.login(secret)
+    assert await directory.credentials.login(secret)
     assert await last_used() == made + HOUR_MS
 
 
 async def test_logging_out_ends_that_login_only(directory):
     pair = await directory.add_pair(MARA, MIO)
-    phone, laptop = [await directory.new_login(pair.mentor.id) for _ in range(2)]
-    ids = [(await directory.login(secret)).id for secret in (phone, laptop)]
-    assert await directory.logins_alive(ids) == frozenset(ids)
-    await directory.end_login(phone)
-    await directory.end_login(phone)
-    await directory.end_login("unknown")
-    assert await directory.login(phone) is None
-    assert await directory.login(laptop) is not None
-    assert await directory.logins_alive([*ids, "unknown"]) == {ids[1]}
-    assert await directory.logins_alive([]) == frozenset()
-    ended = [change for change in await directory.changes_after(0) if change.action == "login.ended"]
+    phone, laptop = [await directory.credentials.new_login(pair.mentor.id) for _ in range(2)]
+    ids = [(await directory.credentials.login(secret)).id for secret in (phone, laptop)]
+    assert await directory.credentials.logins_alive(ids) == frozenset(ids)
+    await directory.credentials.end_login(phone)
+    await directory.credentials.end_login(phone)
+    await directory.credentials.end_login("unknown")
+    assert await directory.credentials.login(phone) is None
+    assert await directory.credentials.login(laptop) is not None
+    assert await directory.credentials.logins_alive([*ids, "unknown"]) == {ids[1]}
+    assert await directory.credentials.logins_alive([]) == frozenset()
+    ended = [change for change in await directory.audit.changes_after(0) if change.action == "login.ended"]
     assert [(change.person, change.detail) for change in ended] == [(pair.mentor.id, {"login": ids[0]})]
 
 
 async def test_a_token_says_why_it_is_refused(directory, clock):
     pair = await directory.add_pair(MARA, MIO)
-    short, long = [await directory.new_token(pair.mentor.id, ttl) for ttl in (60, 3600)]
-    good = await directory.token(short)
+    short, long = [await directory.credentials.new_token(pair.mentor.id, ttl) for ttl in (60, 3600)]
+    good = await directory.credentials.token(short)
     assert good == AccessToken(good.id, pair.mentor.id, clock.now + 60_000)
     clock.now += 60_000
-    assert await directory.token(short) == RefusedToken("expired")
-    assert await directory.token(short + "A") is None
-    await directory.revoke_all(pair.mentor.id)
-    assert await directory.token(long) == RefusedToken("revoked")
+    assert await directory.credentials.token(short) == RefusedToken("expired")
+    assert await directory.credentials.token(short + "A") is None
+    await directory.credentials.revoke_all(pair.mentor.id)
+    assert await directory.credentials.token(long) == RefusedToken("revoked")
 
 
 async def test_revoking_ends_all_of_one_person_and_nothing_of_another(directory):
     pair = await directory.add_pair(MARA, MIO)
     mine, theirs = {}, {}
     for person, held in ((pair.mentor.id, mine), (pair.mentee.id, theirs)):
-        held["login"] = await directory.new_login(person)
-        held["token"] = await directory.new_token(person, 60)
-        held["link"] = await directory.new_link(person, None, 60)
-    logins = [(await directory.login(held["login"])).id for held in (mine, theirs)]
-    tokens = [(await directory.token(held["token"])).id for held in (mine, theirs)]
-    await directory.revoke_all(pair.mentor.id)
-    assert await directory.logins_alive(logins) == {logins[1]}
-    assert await directory.tokens_alive(tokens) == {tokens[1]}
-    assert await directory.login(mine["login"]) is None
-    assert await directory.login(theirs["login"]) is not None
+        held["login"] = await directory.credentials.new_login(person)
+        held["token"] = await directory.credentials.new_token(person, 60)
+        held["link"] = await directory.credentials.new_link(person, None, 60)
+    logins = [(await directory.credentials.login(held["login"])).id for held in (mine, theirs)]
+    tokens = [(await directory.credentials.token(held["token"])).id for held in (mine, theirs)]
+    await directory.credentials.revoke_all(pair.mentor.id)
+    assert await directory.credentials.logins_alive(logins) == {logins[1]}
+    assert await directory.credentials.tokens_alive(tokens) == {tokens[1]}
+    assert await directory.credentials.login(mine["login"]) is None
+    assert await directory.credentials.login(theirs["login"]) is not None
     with pytest.raises(LinkExpiredError):
-        await directory.use_link(mine["link"])
-    assert (await directory.use_link(theirs["link"])).person == pair.mentee
+        await directory.credentials.use_link(mine["link"])
+    assert (await directory.credentials.use_link(theirs["link"])).person == pair.mentee
 
 
 async def test_expiry_alone_ends_no_socket(directory, clock):
     """C4: a token's expiry counts at the next connect only."""
     pair = await directory.add_pair(MARA, MIO)
-    token = await directory.token(await directory.new_token(pair.mentor.id, 60))
+    token = await directory.credentials.token(await directory.credentials.new_token(pair.mentor.id, 60))
     clock.now += 60_000
-    assert await directory.tokens_alive([token.id]) == {token.id}
+    assert await directory.credentials.tokens_alive([token.id]) == {token.id}
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda directory: directory.new_link("nobody", None, 60),
-        lambda directory: directory.new_login("nobody"),
-        lambda directory: directory.new_token("nobody", 60),
-        lambda directory: directory.revoke_all("nobody"),
+        lambda directory: directory.credentials.new_link("nobody", None, 60),
+        lambda directory: directory.credentials.new_login("nobody"),
+        lambda directory: directory.credentials.new_token("nobody", 60),
+        lambda directory: directory.credentials.revoke_all("nobody"),
     ],
 )
 async def test_nothing_is_made_for_nobody(directory, make):
     with pytest.raises(PersonUnknownError):
         await make(directory)
-    assert await directory.latest_change_id() == 0
+    assert await directory.audit.latest_change_id() == 0
 
 
 async def test_no_secret_is_kept_and_the_audit_holds_no_private_word(directory):
     pair = await directory.add_pair(MARA, MIO)
     secrets = [
-        await directory.new_link(pair.mentor.id, pair.pair, 60),
-        await directory.new_login(pair.mentor.id),
-        await directory.new_token(pair.mentor.id, 60),
+        await directory.credentials.new_link(pair.mentor.id, pair.pair, 60),
+        await directory.credentials.new_login(pair.mentor.id),
+        await directory.credentials.new_token(pair.mentor.id, 60),
     ]
     assert all(len(base64.urlsafe_b64decode(secret + "=")) == 32 for secret in secrets)
-    await directory.use_link(secrets[0])
-    await directory.end_login(secrets[1])
-    await directory.revoke_all(pair.mentor.id)
+    await directory.credentials.use_link(secrets[0])
+    await directory.credentials.end_login(secrets[1])
+    await directory.credentials.revoke_all(pair.mentor.id)
     kept = await everything(directory)
     for secret in secrets:
         assert secret not in kept
         assert repr(base64.urlsafe_b64decode(secret + "="))[2:-1] not in kept
-    audit = repr(await directory.changes_after(0))
+    audit = repr(await directory.audit.changes_after(0))
     assert "example.org" not in audit
     assert "Mara" not in audit
 
@@ -432,33 +435,33 @@ async def test_no_secret_is_kept_and_the_audit_holds_no_private_word(directory):
 
 
 async def test_the_feed_tells_what_happened_in_order(directory, clock):
-    assert await directory.latest_change_id() == 0
-    assert await directory.changes_after(0) == []
+    assert await directory.audit.latest_change_id() == 0
+    assert await directory.audit.changes_after(0) == []
     pair = await directory.add_pair(MARA, MIO)
-    start = await directory.latest_change_id()
+    start = await directory.audit.latest_change_id()
     clock.now += 5
-    await directory.revoke_all(pair.mentor.id)
+    await directory.credentials.revoke_all(pair.mentor.id)
     await directory.remove_pair(pair.slug)
-    changes = await directory.changes_after(start)
+    changes = await directory.audit.changes_after(start)
     assert [(change.action, change.person, change.room, change.at_ms) for change in changes] == [
         ("person.revoked", pair.mentor.id, None, clock.now),
         ("pair.removed", None, pair.slug, clock.now),
     ]
-    assert [change.action for change in await directory.changes_after(0)][:3] == [
+    assert [change.action for change in await directory.audit.changes_after(0)][:3] == [
         "person.added",
         "person.added",
         "pair.added",
     ]
-    assert await directory.changes_after(await directory.latest_change_id()) == []
+    assert await directory.audit.changes_after(await directory.audit.latest_change_id()) == []
 
 
 async def test_one_poll_is_bounded_and_the_next_goes_on(directory):
     pair = await directory.add_pair(MARA, MIO)
     async with directory._database.writing() as connection:
         for _ in range(CHANGES_MAX):
-            await directory._note(connection, "test", "link.created", pair.mentor.id)
-    first = await directory.changes_after(0)
-    rest = await directory.changes_after(first[-1].id)
+            await note(connection, 1, "test", "link.created", pair.mentor.id)
+    first = await directory.audit.changes_after(0)
+    rest = await directory.audit.changes_after(first[-1].id)
     assert (len(first), len(rest)) == (CHANGES_MAX, 3)
 
 
@@ -466,13 +469,13 @@ async def test_a_change_is_never_seen_before_one_with_a_lower_id(node):
     """A poll goes on from the greatest id it saw, so an id that came later with a lower number would be lost."""
     one, other = await node(), await node()
     async with one._database.writing() as connection:
-        await one._note(connection, "test", "link.created")
+        await note(connection, 1, "test", "link.created")
         overtaking = asyncio.create_task(other.add_pair(MARA, MIO))
         done, _ = await asyncio.wait([overtaking], timeout=0.3)
         assert not done, "a second writer committed before the first"
-        assert await other.changes_after(0) == []
+        assert await other.audit.changes_after(0) == []
     await overtaking
-    assert [change.action for change in await other.changes_after(0)] == [
+    assert [change.action for change in await other.audit.changes_after(0)] == [
         "link.created",
         "person.added",
         "person.added",
@@ -483,12 +486,12 @@ async def test_a_change_is_never_seen_before_one_with_a_lower_id(node):
 async def test_what_was_rolled_back_is_in_no_feed(directory):
     async def change_and_fail() -> None:
         async with directory._database.writing() as connection:
-            await directory._note(connection, "test", "link.created")
+            await note(connection, 1, "test", "link.created")
             raise KeyError
 
     with pytest.raises(KeyError):
         await change_and_fail()
-    assert await directory.changes_after(0) == []
+    assert await directory.audit.changes_after(0) == []
 
 
 # --------------------------------------------------------------------------------- the tables themselves
@@ -540,7 +543,7 @@ async def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_th
     assert room is not None
     assert [member.name for member in room.members] == [MARA.name, MIO.name]
     assert room.moves == "free"
-    assert len(await now.changes_after(0)) == 1
+    assert len(await now.audit.changes_after(0)) == 1
     await now.close()
 
 
@@ -627,17 +630,17 @@ async def test_an_outage_of_the_database_is_said_and_survived(clock):
     with running() as server:
         directory = await Directory.open(server.fresh(), clock)
         pair = await directory.add_pair(MARA, MIO)
-        secret = await directory.new_login(pair.mentor.id)
+        secret = await directory.credentials.new_login(pair.mentor.id)
         server.stop()
-        for ask in (directory.ping(), directory.login(secret), directory.add_pair(MARA, MIO)):
+        for ask in (directory.ping(), directory.credentials.login(secret), directory.add_pair(MARA, MIO)):
             with pytest.raises(DatabaseUnavailableError, match=r"^The database .* cannot be used: .+\.$"):
                 await ask
         server.start()
-        assert (await directory.login(secret)).person == pair.mentor
+        assert (await directory.credentials.login(secret)).person == pair.mentor
         # An outage that nobody met: the connections in the pool are dead, and nobody has to notice.
         server.stop()
         server.start()
-        assert (await directory.login(secret)).person == pair.mentor
+        assert (await directory.credentials.login(secret)).person == pair.mentor
         await directory.close()
 
 
@@ -645,10 +648,10 @@ async def test_a_login_that_cannot_be_touched_still_holds(tmp_path, clock, monke
     monkeypatch.setattr(databases, "_BUSY_S", 0.1)
     directory = await Directory.open(f"sqlite:///{tmp_path}/telementor.db", clock)
     pair = await directory.add_pair(MARA, MIO)
-    secret = await directory.new_login(pair.mentor.id)
+    secret = await directory.credentials.new_login(pair.mentor.id)
     clock.now += HOUR_MS
     async with directory._database.writing():
-        assert (await directory.login(secret)).person == pair.mentor
+        assert (await directory.credentials.login(secret)).person == pair.mentor
     await directory.close()
 
 

@@ -85,7 +85,7 @@ def node(
     store: Store, directory: Directory, rewrite: Rewriter, name: str = "one", every_s: int = 1
 ) -> Housekeeping:
     return Housekeeping(
-        directory,
+        directory.programme,
         RedisRoomLog(store),
         Turns(store, name),
         every_s=every_s,
@@ -114,7 +114,7 @@ async def test_one_node_has_the_turn_until_its_time_is_over_or_it_gives_it_back(
 async def test_of_several_nodes_one_does_what_comes_round(store: Store, directory: Directory) -> None:
     rewrite = Rewriter()
     added = await directory.add_pair(Named("A", "a@example.org"), Named("B", "b@example.org"))
-    await directory.set_retention(Retention(days=None, count=1))
+    await directory.programme.set_retention(Retention(days=None, count=1))
 
     async def left() -> int:
         return int(await store.redis.xlen(f"{{{added.slug}}}:log"))
@@ -161,7 +161,7 @@ async def test_a_round_goes_through_more_rooms_than_are_read_at_once(
         slugs.append((await directory.add_pair(Named("A", "a@example.org"), mentee)).slug)
         for _ in range(3):
             await say(store, slugs[-1])
-    await directory.set_retention(Retention(days=None, count=1))
+    await directory.programme.set_retention(Retention(days=None, count=1))
     with capture_logs() as logged:
         async with kept(node(store, directory, Rewriter())):
             await until(lambda: logged, "the end of a round")
@@ -187,7 +187,7 @@ async def test_a_part_of_the_store_that_is_away_puts_off_its_own_rooms_only(
         rooms = sorted([*rooms, added.slug])
         await say(store, added.slug)
         await say(store, added.slug)
-    await directory.set_retention(Retention(days=None, count=1))
+    await directory.programme.set_retention(Retention(days=None, count=1))
     for server in (cluster.servers[away], cluster.servers[away + 3]):
         await server.kill()
     with capture_logs() as logged:

@@ -68,7 +68,7 @@ async def test_zone_and_language_are_set_apart_and_a_change_is_noted(
     assert (shown.name, shown.tz, shown.language) == ("Mara", "Asia/Kolkata", "de")
     assert await profiles.change(mara, ProfileChange()) == shown
     assert await profiles.change(mara, ProfileChange(tz="Asia/Kolkata")) == shown
-    noted = [one.person for one in await directory.changes_after(0) if one.action == "profile.set"]
+    noted = [one.person for one in await directory.audit.changes_after(0) if one.action == "profile.set"]
     assert noted == [mara, mara], "what changes nothing is not noted"
 
 

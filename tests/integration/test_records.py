@@ -88,7 +88,7 @@ async def test_an_erasure_that_was_interrupted_is_finished_by_the_next(mine: Set
     async with open_directory(mine) as directory, open_store(mine) as store:
         log = RedisRoomLog(store)
         pair = await directory.add_pair(MARA, MIO)
-        token = await directory.new_token(pair.mentor.id, HOUR_S)
+        token = await directory.credentials.new_token(pair.mentor.id, HOUR_S)
         said = [(await say(log, pair.slug, pair.mentor.id, f"{number}")).ids[0] for number in range(200)]
         answer = (await say(log, pair.slug, pair.mentee.id, "kept")).ids[0]
         await react(log, pair.slug, pair.mentor.id, answer)
@@ -121,8 +121,8 @@ async def test_an_erasure_that_was_interrupted_is_finished_by_the_next(mine: Set
         assert [event.text for event in kinds if isinstance(event, ChatPosted)] == ["kept"]
         assert not any(isinstance(event, ChatReacted) for event in kinds)
         assert (await log.resume(pair.slug, None, 1, BIG)).read == {pair.mentee.id: answer}
-        assert await directory.token(token) is None, "not even its hash is kept"
-        actions = [change.action for change in await directory.changes_after(0)]
+        assert await directory.credentials.token(token) is None, "not even its hash is kept"
+        actions = [change.action for change in await directory.audit.changes_after(0)]
         assert actions[-3:] == ["person.revoked", "pair.removed", "person.erased"]
 
 
@@ -201,7 +201,7 @@ class House:
             self.pair = pair = await directory.add_pair(MARA, MIO)
             self.said = [(await say(log, pair.slug, pair.mentor.id, f"{n}")).ids[0] for n in range(6)]
             self.edited = (await edit(log, pair.slug, pair.mentor.id, self.said[4], "edited")).ids[0]
-            await directory.set_retention(Retention(days=None, count=3))
+            await directory.programme.set_retention(Retention(days=None, count=3))
             while (await log.trim(pair.slug, Retention(days=None, count=3))).more:
                 pass
             self.session = await self.book(directory, "15:00")
@@ -250,7 +250,7 @@ async def test_a_backup_of_external_stores_brings_everything_back(
     slug = house.pair.slug
     async with open_directory(elsewhere) as directory, open_store(elsewhere) as store:
         log = RedisRoomLog(store)
-        assert await directory.retention() == Retention(days=None, count=3)
+        assert await directory.programme.retention() == Retention(days=None, count=3)
         assert await directory.room(slug) is not None
         resumed = await log.resume(slug, None, 10, BIG)
         assert resumed.floor == house.said[2]
@@ -273,10 +273,10 @@ async def test_a_backup_of_external_stores_brings_everything_back(
         found = await log.newest(slug, house.said[4], Request("x", key(), "chat.edit"))
         assert found.entry is not None
         assert found.entry.id == house.edited
-        before = await directory.latest_change_id()
+        before = await directory.audit.latest_change_id()
         other = await directory.add_pair(MARA, Named("Other", "other@example.org"))
         assert other.created
-        assert await directory.latest_change_id() > before, "numbers go on where they were"
+        assert await directory.audit.latest_change_id() > before, "numbers go on where they were"
         assert await directory.sessions_of(slug) == [house.session]
         with pytest.raises(Conflict):
             await house.book(directory, "15:30")

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from signaling.stores.directory import CHANGES_MAX
+from signaling.stores.audit import CHANGES_MAX
 from tests.protocol.conftest import OpenRaw, OpenServer
 from tests.protocol.phrases import join, meet, new_key, say
 from tests.support.client import RefusedError

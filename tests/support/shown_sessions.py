@@ -7,7 +7,7 @@ from typing import Any, Final
 from rooms.session import Session
 from rooms.zones import Moment, moment
 from signaling.calendar import Shown, organizer_address
-from signaling.stores.directory import Person
+from signaling.stores.people import Person
 
 ANN: Final = Person("ann", "ann@example.org", "Ann Walker", "Europe/London", "en")
 ASHA: Final = Person("asha", "asha@example.org", "Asha Sharma", "Asia/Kolkata", "hi")

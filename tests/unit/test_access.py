@@ -12,8 +12,8 @@ from rooms.pushes import ReplacedPush, RevokedPush
 from signaling import access
 from signaling.access import Access
 from signaling.connection import Identity
+from signaling.stores.audit import Change
 from signaling.stores.database import DatabaseUnavailableError
-from signaling.stores.directory import Change
 from tests.support.condition import until
 
 pytestmark = pytest.mark.unit
@@ -33,7 +33,7 @@ class Socket:
 
 
 class Hiccuping:
-    """A directory that tells of a revocation and then, for a while, cannot say who is still good."""
+    """Credentials and an audit that tell of a revocation and then, for a while, cannot say who is still good."""
 
     def __init__(self, hiccups: list[Exception]) -> None:
         self.hiccups = hiccups
@@ -59,7 +59,8 @@ async def test_C4_a_revocation_outlives_a_hiccup(hiccup: Exception, monkeypatch:
         def of_person(self, person: str) -> list[Socket]:
             return [socket] if person == "ann" else []
 
-    keeper = Access(Hiccuping([hiccup, hiccup]), People(), None)  # type: ignore[arg-type]
+    stores = Hiccuping([hiccup, hiccup])
+    keeper = Access(None, stores, stores, People(), None)  # type: ignore[arg-type]
     polling = asyncio.create_task(keeper.run())
     await until(lambda: socket.last is not None, "the revocation")
     assert socket.last == RevokedPush(reason="revoked")
