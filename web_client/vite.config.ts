@@ -18,5 +18,6 @@ export default defineConfig({
       '/api': 'http://127.0.0.1:8080',
     },
   },
-  test: { include: ['src/**/*.test.ts'], environment: 'node' },
+  // A property is tried with hundreds of stories: how long that takes is the machine's affair, and only a test that hangs is over.
+  test: { include: ['src/**/*.test.ts'], environment: 'node', testTimeout: 120_000 },
 });
