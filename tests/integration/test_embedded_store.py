@@ -183,15 +183,17 @@ async def test_the_same_object_can_start_again(folder):
         await store.stop()
 
 
-def test_it_works_on_uvloop_too(folder):
-    async def one_life() -> None:
-        async with started(folder) as store, watched(store), client(store) as asked:
-            first = store.pid
-            os.kill(first, signal.SIGKILL)
-            await until(lambda: answers(asked), "the store", timeout_s=BACK_S)
-            assert store.pid != first
+async def _two_lives(folder: DataFolder) -> None:
+    """The store dies, and there is another one."""
+    async with started(folder) as store, watched(store), client(store) as asked:
+        first = store.pid
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: answers(asked), "the store", timeout_s=BACK_S)
+        assert store.pid != first
 
-    uvloop.run(one_life())
+
+def test_it_works_on_uvloop_too(folder):
+    uvloop.run(_two_lives(folder))
 
 
 def test_no_copy_of_the_server_is_made_for_it(folder):
@@ -202,14 +204,7 @@ def test_no_copy_of_the_server_is_made_for_it(folder):
         before=lambda: copies.append(time.monotonic())
     )  # nothing takes it back; it harms nobody
 
-    async def two_lives() -> None:
-        async with started(folder) as store, watched(store), client(store) as asked:
-            first = store.pid
-            os.kill(first, signal.SIGKILL)
-            await until(lambda: answers(asked), "the store", timeout_s=BACK_S)
-            assert store.pid != first
-
-    uvloop.run(two_lives())
+    uvloop.run(_two_lives(folder))
     assert copies == []
 
 
